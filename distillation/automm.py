@@ -1,0 +1,259 @@
+"""The only door to AutoGluon: fit, load, predict, and single forward passes of ``MultiModalPredictor``.
+
+Written against autogluon.multimodal 1.6.3. Each use of something private says which file it lives in and why it is
+needed; tests/test_automm.py fails when one of them moves.
+"""
+
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from .data import Fold
+from .devices import Device
+from .errors import TrainingFailed, UserError
+from .settings import CLASS_LOSSES, FEATURE_LOSSES, Settings
+from .tasks import Task
+
+LABEL = "label"
+
+
+class Predictor:
+    """A fitted ``MultiModalPredictor`` with the few things that an experiment asks of it.
+
+    Predictions depend on nothing but the fitted model, the rows, and the device and precision it was fitted with.
+    """
+
+    def __init__(self, automm: Any, task: Task, show_progress: bool = True):
+        self.automm = automm
+        self.task = task
+        # learners/base.py:280: load() offers no way to say that no progress bar is wanted.
+        automm._learner._enable_progress_bar = show_progress
+        # learners/base.py:872 reads the workers of inference from env.num_workers_inference.
+        automm._learner._config.env.num_workers_inference = automm._learner._config.env.num_workers
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return sum(weight.numel() for weight in self.automm._learner._model.parameters())
+
+    def predict(self, frame: pd.DataFrame) -> np.ndarray:
+        """Class probabilities of shape (rows, classes) in the order of the task's labels; for a regression (rows,)."""
+        texts = frame[list(self.task.model_columns)]
+        if self.task.is_regression:
+            return np.asarray(self.automm.predict(texts, as_pandas=False), dtype=np.float64)
+        return np.asarray(self.automm.predict_proba(texts, as_pandas=False), dtype=np.float64)
+
+    def forward_passes(self, frame: pd.DataFrame, batch_size: int) -> Callable[[], None]:
+        """A function that runs the network once over ``frame``, tokenised and collated beforehand, on its device.
+
+        The batches are those of ``predict``: rows in the frame's order, each batch padded to its longest row.
+        """
+        # RealtimeMixin.process_batch (utils/inference.py:312) and run_model (models/utils.py:803) are what
+        # predict(realtime=True) is made of; there is no public way to a forward pass without tokenisation.
+        from autogluon.multimodal.models.utils import run_model
+        from autogluon.multimodal.utils.precision import get_precision_context
+
+        learner = self.automm._learner
+        texts = frame[list(self.task.model_columns)]
+        device = torch.device("cuda" if learner._config.env.num_gpus else "cpu")
+        batches = []
+        for start in range(0, len(texts), batch_size):
+            batch = learner.process_batch(
+                data=texts.iloc[start : start + batch_size],
+                df_preprocessor=learner._df_preprocessor,
+                data_processors={kind: made for kind, made in learner._data_processors.items() if kind != LABEL},
+            )
+            batches.append({key: value.to(device) for key, value in batch.items()})
+        model = learner._model.to(device).eval()
+
+        def run() -> None:
+            context = get_precision_context(precision=learner._config.env.precision, device_type=device.type)
+            with context, torch.inference_mode():
+                for batch in batches:
+                    run_model(model, batch)
+
+        return run
+
+    def hide_progress(self) -> None:
+        """No progress bars from now on."""
+        self.automm._learner._enable_progress_bar = False
+
+
+def hyperparameters(settings: Settings, device: Device, checkpoint: str, *, role: str) -> dict[str, Any]:
+    """AutoGluon's hyperparameters for one model; teacher, baseline and student differ in nothing else but the values.
+
+    :param role: "teacher" or "student"; the baseline is trained with the student's.
+    """
+    is_teacher = role == "teacher"
+    return {
+        "model.names": ["hf_text"],
+        "model.hf_text.checkpoint_name": checkpoint,
+        "model.hf_text.text_trivial_aug_maxscale": settings.aug_scale,
+        "optim.max_epochs": settings.teacher_max_epochs if is_teacher else settings.max_epochs,
+        "optim.lr": settings.teacher_learning_rate if is_teacher else settings.student_learning_rate,
+        "optim.weight_decay": settings.teacher_weight_decay if is_teacher else settings.student_weight_decay,
+        "env.batch_size": settings.batch_size,
+        "env.per_gpu_batch_size": settings.per_gpu_batch_size,
+        "env.num_workers": settings.num_workers,
+        "env.num_workers_inference": settings.num_workers,
+        "env.num_gpus": device.num_gpus,
+        "env.accelerator": device.accelerator,
+        "env.precision": device.precision,
+    }
+
+
+def distiller_hyperparameters(settings: Settings) -> dict[str, Any]:
+    """What the student's fit has on top of the baseline's."""
+    soft_label_loss = settings.soft_label_loss_type
+    return {
+        "distiller.temperature": settings.temperature,
+        "distiller.hard_label_weight": settings.hard_label_weight,
+        "distiller.soft_label_weight": settings.soft_label_weight,
+        "distiller.softmax_regression_weight": settings.softmax_regression_weight,
+        "distiller.output_feature_loss_weight": settings.output_feature_loss_weight,
+        "distiller.rkd_distance_loss_weight": settings.rkd_distance_loss_weight,
+        "distiller.rkd_angle_loss_weight": settings.rkd_angle_loss_weight,
+        # An empty name lets AutoGluon choose by problem type (utils/distillation.py:54).
+        "distiller.soft_label_loss_type": CLASS_LOSSES[soft_label_loss] if soft_label_loss else "",
+        "distiller.softmax_regression_loss_type": CLASS_LOSSES[settings.softmax_regression_loss_type],
+        "distiller.output_feature_loss_type": FEATURE_LOSSES[settings.output_feature_loss_type],
+    }
+
+
+def fit(
+    folder: Path,
+    fold: Fold,
+    task: Task,
+    parameters: Mapping[str, Any],
+    *,
+    seed: int,
+    time_limit: int | None,
+    teacher: Predictor | None = None,
+    show_progress: bool = True,
+) -> dict[str, Any]:
+    """Fine-tune a checkpoint and leave the finished predictor in ``folder``.
+
+    :param parameters: AutoGluon's hyperparameters; with ``distiller.*`` among them if there is a ``teacher``.
+    :param teacher: distil from this predictor. It is left as it was.
+    :return: ``optimizer_steps`` and ``epochs`` that the fit took.
+    :raises TrainingFailed: when it ended before the first optimizer step or with weights that are not finite.
+    :raises UserError: when the teacher's classes are not the student's.
+    """
+    from autogluon.multimodal import MultiModalPredictor
+
+    columns = [*task.model_columns, LABEL]
+    if teacher is not None:
+        _refuse_other_classes(teacher, fold.train[LABEL])
+        _show_clean_text(teacher)
+    predictor = MultiModalPredictor(
+        label=LABEL,
+        problem_type=task.problem_type,
+        eval_metric=task.selection_metric,
+        path=str(folder),
+        verbosity=1,
+        enable_progress_bar=show_progress,
+    )
+    progress = _record_progress(predictor)
+    try:
+        predictor.fit(
+            train_data=fold.train[columns],
+            tuning_data=fold.tune[columns],
+            hyperparameters=dict(parameters),
+            column_types=dict.fromkeys(task.model_columns, "text"),
+            teacher_predictor=teacher.automm if teacher is not None else None,
+            time_limit=time_limit,
+            seed=seed,
+        )
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # lightning turns Ctrl-C into exit(1)
+            raise KeyboardInterrupt from error
+        raise
+    if not progress["optimizer_steps"]:
+        raise TrainingFailed(
+            f"--time_limit {time_limit}: over before the first optimizer step; give it more seconds or leave it out"
+        )
+    if not all(torch.isfinite(weight).all() for weight in predictor._learner._model.parameters()):
+        raise TrainingFailed(
+            "training diverged: the weights are not finite; try a lower learning rate or --precision bf16 or 32"
+        )
+    if teacher is not None:
+        # AutoGluon leaves per-column features switched on in both predictors, where they cost time in every later
+        # forward pass (utils/distillation.py:107), and has already saved the student that way.
+        from autogluon.multimodal.data.utils import turn_on_off_feature_column_info
+
+        for automm in (predictor, teacher.automm):
+            turn_on_off_feature_column_info(automm._learner._data_processors, False)
+        predictor.save(predictor.path)
+    return progress
+
+
+def load(folder: Path, task: Task, *, show_progress: bool = True) -> Predictor:
+    """The finished predictor in ``folder``."""
+    from autogluon.multimodal import MultiModalPredictor
+
+    return Predictor(MultiModalPredictor.load(str(folder), verbosity=1), task, show_progress)
+
+
+def require_augmentation_data() -> None:
+    """Refuse ``--aug_scale`` without the NLTK data that it needs.
+
+    Without them AutoGluon silently trains on the neighbouring row instead (data/dataset.py:107).
+
+    :raises UserError: naming what is missing.
+    """
+    import nltk
+
+    for resource in ("corpora/wordnet", "corpora/omw-1.4", "taggers/averaged_perceptron_tagger_eng"):
+        try:
+            nltk.data.find(resource)
+        except LookupError:
+            name = resource.partition("/")[2]
+            raise UserError(
+                f"--aug_scale: augmentation needs NLTK's {name}, which is not on this machine; "
+                f"get it with python -m nltk.downloader {name}, or use --aug_scale 0"
+            ) from None
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that a fitted model depends on."""
+    return {name: version(name) for name in ("autogluon.multimodal", "torch", "transformers", "lightning", "tokenizers")}
+
+
+def _record_progress(predictor: Any) -> dict[str, Any]:
+    """Have the fit tell how far it came; AutoGluon keeps the trainer to itself (learners/base.py:1194)."""
+    progress: dict[str, Any] = {"optimizer_steps": 0, "epochs": 0}
+    learner = predictor._learner
+    run_trainer = learner.run_trainer
+
+    def recording(trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        outcome = run_trainer(trainer, *args, **kwargs)
+        if kwargs.get("is_train", True):
+            progress.update(optimizer_steps=trainer.global_step, epochs=trainer.current_epoch)
+        return outcome
+
+    learner.run_trainer = recording
+    return progress
+
+
+def _refuse_other_classes(teacher: Predictor, labels: pd.Series) -> None:
+    """AutoGluon compares the number of classes only (utils/distillation.py:43); another order inverts the lesson."""
+    if teacher.task.is_regression:
+        return
+    taught, learned = list(teacher.automm.class_labels), sorted(labels.unique())
+    if taught != learned:
+        raise UserError(f"the teacher's classes {taught} are not the student's classes {learned}")
+
+
+def _show_clean_text(teacher: Predictor) -> None:
+    """Let the teacher judge the original text; its own, independent augmentation would make it judge another row.
+
+    The processor remembers how it was trained (data/process_text.py:463) and augments whenever a fit runs it.
+    """
+    for processor in teacher.automm._learner._data_processors["text"]:
+        processor.text_trivial_aug_maxscale = 0.0
+        processor.train_augmenter = None

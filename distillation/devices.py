@@ -1,0 +1,45 @@
+"""What the fits will run on: how many GPUs, and in which precision."""
+
+import logging
+from dataclasses import dataclass
+
+from .errors import UserError
+
+log = logging.getLogger(__name__)
+
+_MIXED = {"16": "16-mixed", "bf16": "bf16-mixed"}
+
+
+@dataclass(frozen=True)
+class Device:
+    """``num_gpus`` is 0 on a CPU; ``precision`` is one that the device has."""
+
+    num_gpus: int
+    precision: str
+    name: str
+    threads: int
+
+    @property
+    def accelerator(self) -> str:
+        """AutoGluon 1.6.3 takes all GPUs when told 0 of them (learners/base.py:1135), unless this says "cpu"."""
+        return "gpu" if self.num_gpus else "cpu"
+
+
+def choose_device(num_gpu: int, precision: str) -> Device:
+    """Resolve ``--num_gpu`` (-1 = all) and ``--precision`` against this machine.
+
+    :raises UserError: when more GPUs are asked for than there are.
+    """
+    import torch
+
+    present = torch.cuda.device_count()
+    if num_gpu > present:
+        raise UserError(f"--num_gpu {num_gpu}: this machine has {present}; use 0 for the CPU or -1 for all")
+    used = present if num_gpu == -1 else num_gpu
+    wanted = _MIXED.get(precision, precision)
+    name = torch.cuda.get_device_name(0) if used else "CPU"
+    possible = wanted == "32" or (used > 0 and (wanted != "bf16-mixed" or torch.cuda.is_bf16_supported()))
+    if not possible:
+        log.warning("precision %s is not to be had on this %s: using 32", precision, name)
+        wanted = "32"
+    return Device(used, wanted, name, torch.get_num_threads())

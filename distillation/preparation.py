@@ -1,0 +1,62 @@
+"""Everything that can be wrong with what the user asked for, found before torch trains anything."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import demo, results, store
+from .checkpoints import Checkpoint, find_checkpoint
+from .data import Splits, load_splits
+from .devices import Device, choose_device
+from .settings import Settings
+from .tasks import Task
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that is ready to train."""
+
+    settings: Settings
+    task: Task
+    splits: Splits
+    teacher: Checkpoint
+    student: Checkpoint
+    device: Device
+
+
+def prepare(settings: Settings) -> Prepared:
+    """Check folders, rows, checkpoints, augmentation data and device; nothing is trained yet.
+
+    :raises UserError: for whatever the user has to mend first.
+    """
+    output, cache = Path(settings.output_folder), Path(settings.finetuned_model_cache_folder)
+    results.require_writable(output, "--output_folder")
+    results.require_writable(cache, "--finetuned_model_cache_folder")
+    for folder in (output, cache):
+        swept = store.sweep(folder)
+        if swept:
+            log.info("%s: removed %d unfinished folder(s) of killed runs", folder, swept)
+    if settings.demo:
+        data_folder, teacher_name, student_name = demo.prepare(settings, output)
+    else:
+        assert settings.dataset_path is not None  # only --demo does without
+        data_folder, teacher_name, student_name = (
+            Path(settings.dataset_path),
+            settings.teacher_model,
+            settings.student_model,
+        )
+    splits = load_splits(settings, data_folder)
+    teacher = find_checkpoint("--teacher_model", teacher_name)
+    student = find_checkpoint("--student_model", student_name)
+    device = choose_device(settings.num_gpu, settings.precision)
+    if settings.aug_scale > 0:
+        from .automm import require_augmentation_data
+
+        require_augmentation_data()
+    # A fit keeps its last and its three best checkpoints, each with the optimizer's two moments; one that distils
+    # keeps the teacher in each of them as well.
+    results.require_room(output, "--output_folder", 4 * (3 * student.bytes + teacher.bytes))
+    results.require_room(cache, "--finetuned_model_cache_folder", 4 * 3 * max(teacher.bytes, student.bytes))
+    return Prepared(settings, settings.tasks[0], splits, teacher, student, device)

@@ -1,0 +1,75 @@
+"""The last thing on screen: the table of scores, the speed-up, and where everything is."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+ROLES = {"teacher": "Teacher", "baseline": "Pretrained (baseline)", "student": "Student (distilled)"}
+
+
+def show(row: Mapping[str, Any], console: Console) -> None:
+    """Print the row of one run as :func:`experiment.run` made it."""
+    speed_up = row["speed_up"]["forward"]
+    table = Table(title=_title(row), title_justify="left", title_style="bold")
+    table.add_column("Test set")
+    table.add_column("Metric")
+    for heading in (*ROLES.values(), "Distillation ratio", "Speed-up"):
+        table.add_column(heading, justify="right")
+    reasons = []
+    for test_set, metrics in row["scores"].items():
+        for metric, scores in metrics.items():
+            ratio = row["distillation_ratio"][test_set][metric]
+            if ratio["value"] is None:
+                reasons.append((test_set, metric, ratio["reason"]))
+            table.add_row(
+                f"{test_set} ({row['rows']['test'][test_set]:,})",
+                metric,
+                *(number(scores.get(role), ".5f") for role in ROLES),
+                number(ratio["value"], ".4f"),
+                f"{speed_up['ratio']:.2f}x",
+            )
+    console.print(table)
+    for test_set, metric, reason in reasons:
+        console.print(f"Distillation ratio n/a on {test_set} ({metric}): {reason}.")
+    console.print(_speed_line(row))
+    console.print("Distillation ratio = (student - baseline) / (teacher - baseline): 0 no gain, 1 the teacher's score.")
+    if row["demonstration"]:
+        console.print("This was a demonstration on generated sentences; its scores say nothing about real tasks.")
+    console.print()
+    for name, path in row["paths"].items():
+        console.print(f"{name.replace('_', ' '):<12} {path}", soft_wrap=True, highlight=False)
+    columns = ", ".join(f'"{column}": [...]' for column in row["text_columns"])
+    console.print(
+        f'{"use it":<12} MultiModalPredictor.load("{row["paths"]["student"]}").predict({{{columns}}})',
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )
+
+
+def number(value: float | None, form: str) -> str:
+    """A number as text, "n/a" for None."""
+    return "n/a" if value is None else format(value, form)
+
+
+def _title(row: Mapping[str, Any]) -> str:
+    settings = row["settings"]
+    return f"{row['task']}: {settings['teacher_model']} -> {settings['student_model']}, seed {settings['seed']}"
+
+
+def _speed_line(row: Mapping[str, Any]) -> str:
+    kinds = (("forward", "forward pass"), ("latency", "one row at a time"), ("end_to_end", "predict, end to end"))
+    figures = ", ".join(
+        f"{name} {row['speed_up'][kind]['ratio']:.2f}x "
+        f"({row['speed_up'][kind]['low']:.2f} to {row['speed_up'][kind]['high']:.2f})"
+        for kind, name in kinds
+    )
+    device = row["device"]
+    forward = row["speed_up"]["forward"]
+    return (
+        f"Speed-up of the student over the teacher (95 % interval): {figures}; {device['name']}, "
+        f"{device['threads']} threads, precision {device['precision']}, batch {forward['batch_size']}, "
+        f"{forward['rows']} rows."
+    )

@@ -1,0 +1,123 @@
+"""The speed-up protocol: how much faster the student is than the teacher, with its spread.
+
+Same rows, same batches, same precision for both; passes of the two interleaved, so that a machine that gets slower
+slows both; warm-up passes first; the device synchronised before and after each timed pass; medians and percentiles
+over the repeats, and an interval for the ratio of the paired passes.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from .automm import Predictor
+
+WARM_UPS = 3
+REPEATS = 10
+ROWS = 128  # a forward pass takes these, spread evenly over the test set
+LATENCY_ROWS = 8  # one at a time
+
+
+@dataclass(frozen=True)
+class SpeedUp:
+    """Seconds per pass (median, 10th and 90th percentile) and the ratio teacher / student over paired passes.
+
+    ``low`` and ``high`` bound the median ratio with at least 95 % confidence (order statistics; no distribution assumed).
+    """
+
+    ratio: float
+    low: float
+    high: float
+    teacher_seconds: tuple[float, float, float]
+    student_seconds: tuple[float, float, float]
+    rows: int
+    batch_size: int
+    repeats: int
+
+    def as_row(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare(
+    teacher: Predictor,
+    student: Predictor,
+    frame: pd.DataFrame,
+    batch_size: int,
+    synchronize: Callable[[], None],
+    *,
+    repeats: int = REPEATS,
+) -> dict[str, SpeedUp]:
+    """Speed-up of ``student`` over ``teacher`` on rows of ``frame``, seen three ways.
+
+    ``forward`` (the headline) and ``latency`` (batches of one row) run the network on rows tokenised beforehand;
+    ``end_to_end`` is ``predict`` as a user calls it, tokenisation and set-up included.
+    """
+    rows = _spread(frame, ROWS)
+    single = _spread(frame, LATENCY_ROWS)
+
+    def both(run: Callable[[Predictor], Callable[[], object]], rows: pd.DataFrame, batch_size: int) -> SpeedUp:
+        return measure(
+            run(teacher), run(student), synchronize, rows=len(rows), batch_size=batch_size, repeats=repeats
+        )
+
+    return {
+        "forward": both(lambda model: model.forward_passes(rows, batch_size), rows, batch_size),
+        "latency": both(lambda model: model.forward_passes(single, 1), single, 1),
+        "end_to_end": both(lambda model: lambda: model.predict(rows), rows, batch_size),
+    }
+
+
+def measure(
+    teacher: Callable[[], object],
+    student: Callable[[], object],
+    synchronize: Callable[[], None],
+    *,
+    rows: int,
+    batch_size: int,
+    warm_ups: int = WARM_UPS,
+    repeats: int = REPEATS,
+) -> SpeedUp:
+    """Time two passes over the same rows, one against the other.
+
+    :param synchronize: waits until the device has finished what it was given.
+    """
+    for _ in range(warm_ups):
+        teacher()
+        student()
+    pairs = np.array([(_timed(teacher, synchronize), _timed(student, synchronize)) for _ in range(repeats)])
+    return summarize(pairs, rows=rows, batch_size=batch_size)
+
+
+def summarize(pairs: np.ndarray, *, rows: int, batch_size: int) -> SpeedUp:
+    """Statistics of ``pairs``, seconds of shape (repeats, 2): teacher and student, one pair per repeat."""
+    ratios = pairs[:, 0] / pairs[:, 1]
+    interval = stats.quantile_test(ratios, p=0.5).confidence_interval(0.95)
+    teacher, student = (
+        tuple(float(value) for value in np.percentile(seconds, (50, 10, 90))) for seconds in pairs.T
+    )
+    return SpeedUp(
+        ratio=float(np.median(ratios)),
+        low=float(interval.low),
+        high=float(interval.high),
+        teacher_seconds=teacher,  # type: ignore[arg-type]
+        student_seconds=student,  # type: ignore[arg-type]
+        rows=rows,
+        batch_size=batch_size,
+        repeats=len(ratios),
+    )
+
+
+def _timed(run: Callable[[], object], synchronize: Callable[[], None]) -> float:
+    synchronize()
+    start = perf_counter()
+    run()
+    synchronize()
+    return perf_counter() - start
+
+
+def _spread(frame: pd.DataFrame, rows: int) -> pd.DataFrame:
+    return frame.iloc[np.unique(np.linspace(0, len(frame) - 1, min(rows, len(frame)), dtype=int))]
