@@ -221,7 +221,9 @@ def require_augmentation_data() -> None:
 
 def versions() -> dict[str, str]:
     """Versions of the libraries that a fitted model depends on."""
-    return {name: version(name) for name in ("autogluon.multimodal", "torch", "transformers", "lightning", "tokenizers")}
+    return {
+        name: version(name) for name in ("autogluon.multimodal", "torch", "transformers", "lightning", "tokenizers")
+    }
 
 
 def _record_progress(predictor: Any) -> dict[str, Any]:
@@ -234,6 +236,7 @@ def _record_progress(predictor: Any) -> dict[str, Any]:
         outcome = run_trainer(trainer, *args, **kwargs)
         if kwargs.get("is_train", True):
             progress.update(optimizer_steps=trainer.global_step, epochs=trainer.current_epoch)
+            learner._enable_progress_bar = False  # the soup's evaluations (learners/base.py:1448) need none
         return outcome
 
     learner.run_trainer = recording

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from .errors import TrainingFailed, UserError
 from .settings import CLASS_LOSSES, FEATURE_LOSSES, PRECISIONS, Settings
-from .tasks import PAWSX_LANGUAGES
+from .tasks import DEMO_LANGUAGES, PAWSX_LANGUAGES
 
 DEFAULTS: dict[str, Any] = dict(
     demo=False,
@@ -48,9 +48,13 @@ DEMO_DEFAULTS: dict[str, Any] = dict(
     teacher_model="demo-teacher",
     student_model="demo-student",
     teacher_learning_rate=1e-3,
-    student_learning_rate=1e-3,
+    student_learning_rate=2e-3,
     batch_size=32,
+    max_epochs=8,
+    teacher_max_epochs=8,
     num_workers=0,
+    pawsx_teacher_tasks=DEMO_LANGUAGES,
+    pawsx_student_tasks=DEMO_LANGUAGES,
     output_folder="results/demo",
 )
 
@@ -78,6 +82,7 @@ def make_parser(description: str, add_task_flags: Callable[[Any], None], **scrip
     :param script_defaults: defaults that differ between the scripts (data, checkpoints, learning rates).
     """
     parser = _Parser(
+        usage="%(prog)s [flags]",
         description=description,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=36, width=120),
         allow_abbrev=False,
@@ -97,7 +102,7 @@ def parse_settings(parser: argparse.ArgumentParser, benchmark: str, argv: Sequen
     """argv -> checked settings; a bad value ends the program with one line and status 2."""
     args = parser.parse_args(argv)
     if args.demo:
-        parser.set_defaults(**DEMO_DEFAULTS)
+        parser.set_defaults(**{name: value for name, value in DEMO_DEFAULTS.items() if name in vars(args)})
         args = parser.parse_args(argv)
     values = vars(args)
     for name, value in values.items():
@@ -140,7 +145,9 @@ def run_script(parser: argparse.ArgumentParser, benchmark: str, argv: Sequence[s
 def flag(group: Any, *names: str, help: str, unit: str, off: str | None = None, **options: Any) -> None:
     """Add a flag whose help line ends in its default, unit and "off" value."""
     default = options.pop("shown_default", "%(default)s")
-    ending = f"[default: {default}; unit: {unit}; off: {off or 'cannot be off'}]"
+    if "choices" not in options and "metavar" not in options and "action" not in options:
+        options["metavar"] = "N" if options.get("type") is int else "X"
+    ending = f"[default: {default}; unit: {unit}; off: {off or 'none'}]"
     group.add_argument(*names, help=f"{help} {ending}", **options)
 
 
@@ -167,6 +174,7 @@ def _add_data_flags(group: Any) -> None:
         type=int,
         metavar="N",
         help="for a quick look: keep N rows of each training (and PAWS-X validation) split",
+        shown_default="all rows",
         unit="rows",
         off="leave it out",
     )
@@ -176,6 +184,7 @@ def _add_data_flags(group: Any) -> None:
         type=int,
         metavar="N",
         help="for a quick look: keep N rows of each test set",
+        shown_default="all rows",
         unit="rows",
         off="leave it out",
     )
@@ -191,9 +200,7 @@ def _add_training_flags(group: Any) -> None:
         group, "--student_model", metavar="NAME", help="checkpoint of the baseline and of the student", unit=checkpoint
     )
     number("--teacher_max_epochs", "longest training of the teacher", "epochs", type=int)
-    number(
-        "--max_epochs", "longest training of baseline and student", "epochs", type=int, aliases=("--max_epoch",)
-    )
+    number("--max_epochs", "longest training of baseline and student", "epochs", type=int, aliases=("--max_epoch",))
     number("--teacher_learning_rate", "peak learning rate of the teacher", "per step")
     number("--teacher_weight_decay", "weight decay of the teacher (AdamW)", "per step", off="0")
     number("--student_learning_rate", "peak learning rate of baseline and student", "per step")
@@ -201,7 +208,14 @@ def _add_training_flags(group: Any) -> None:
     number("--batch_size", "rows behind one optimizer step, over all devices and accumulated passes", "rows", type=int)
     number("--per_gpu_batch_size", "rows in one forward and backward pass on one device", "rows", type=int)
     number("--aug_scale", "largest share of words that text augmentation changes, for all three models", "share", "0")
-    number("--time_limit", "stop each of the three fits after this long", "seconds", "leave it out", type=int)
+    number(
+        "--time_limit",
+        "stop each of the three fits after this long",
+        "seconds",
+        "leave it out",
+        type=int,
+        shown_default="no limit",
+    )
     flag(
         group,
         "--train_nodistill",
@@ -280,7 +294,9 @@ def _add_output_flags(group: Any) -> None:
         unit="true/false",
         off="false",
     )
-    flag(group, "--output_folder", metavar="DIR", help="where students, predictions and results.jsonl go", unit="folder")
+    flag(
+        group, "--output_folder", metavar="DIR", help="where students, predictions and results.jsonl go", unit="folder"
+    )
     volume = group.add_mutually_exclusive_group()
     for name, help in (
         ("quiet", "print warnings and the result only"),

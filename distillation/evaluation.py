@@ -50,7 +50,9 @@ def distillation_ratio(teacher: float | None, baseline: float | None, student: f
     """
     if baseline is None or teacher is None or student is None:
         absent = next(
-            role for role, value in (("baseline", baseline), ("teacher", teacher), ("student", student)) if value is None
+            role
+            for role, value in (("baseline", baseline), ("teacher", teacher), ("student", student))
+            if value is None
         )
         return Ratio(None, f"no {absent} score")
     if teacher <= baseline:

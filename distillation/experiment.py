@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from rich.console import Console
 
 from . import automm, evaluation, report, results, screen, store, timing
 from .automm import Predictor
@@ -34,7 +33,7 @@ def run(prepared: Prepared) -> dict[str, Any]:
     :raises TrainingFailed: when a fit ended without a usable model.
     """
     settings, splits = prepared.settings, prepared.splits
-    screen.quieten_transformers(settings.verbosity)
+    screen.quieten_libraries(settings.verbosity)
     clock = _Clock()
     training: dict[str, dict[str, Any]] = {}
     run_folder = Path(settings.output_folder) / _run_name(prepared)
@@ -42,6 +41,7 @@ def run(prepared: Prepared) -> dict[str, Any]:
     with clock("teacher"):
         teacher, training["teacher"] = _finetuned("teacher", prepared.teacher, splits.teacher, prepared)
     with clock("prediction"):
+        log.info("scoring the teacher on %s test rows", f"{sum(map(len, splits.tests.values())):,}")
         outputs = {"teacher": _predict(teacher, splits.tests)}
     _warn_about_a_useless_teacher(prepared, outputs["teacher"])
     baseline = None
@@ -80,9 +80,7 @@ def run(prepared: Prepared) -> dict[str, Any]:
         "rows": _row_counts(prepared),
         "seconds": clock.seconds,
         "training": training,
-        "parameters": {
-            role: model.parameters for role, model in (("teacher", teacher), ("student", student))
-        },
+        "parameters": {role: model.parameters for role, model in (("teacher", teacher), ("student", student))},
         "text_columns": list(prepared.task.model_columns),
         "device": asdict(prepared.device) | {"machine": platform.machine(), "cpus": os.cpu_count()},
         "versions": {"python": platform.python_version(), **automm.versions()},
@@ -94,13 +92,11 @@ def run(prepared: Prepared) -> dict[str, Any]:
         },
     }
     results.append_row(Path(settings.output_folder), row)
-    report.show(row, Console())
+    report.show(row, screen.result_console())
     return row
 
 
-def _finetuned(
-    role: str, checkpoint: Checkpoint, fold: Fold, prepared: Prepared
-) -> tuple[Predictor, dict[str, Any]]:
+def _finetuned(role: str, checkpoint: Checkpoint, fold: Fold, prepared: Prepared) -> tuple[Predictor, dict[str, Any]]:
     """The teacher or the baseline: from the cache with ``--resume``, else trained and put there."""
     settings, task = prepared.settings, prepared.task
     parameters = automm.hyperparameters(settings, prepared.device, str(checkpoint.path), role=role)
@@ -121,7 +117,8 @@ def _finetuned(
     place = Path(settings.finetuned_model_cache_folder) / f"{role}-{task.name}-{store.fingerprint(recipe)}"
 
     def build(folder: Path) -> Mapping[str, Any]:
-        log.info("training the %s: %s, %s rows", role, checkpoint.name, f"{len(fold.train):,}")
+        name = settings.teacher_model if role == "teacher" else settings.student_model
+        log.info("training the %s: %s, %s rows", role, name, f"{len(fold.train):,}")
         return _timed(lambda: _fit(folder, fold, parameters, prepared))
 
     def load(folder: Path, facts: Mapping[str, Any]) -> tuple[Predictor, dict[str, Any]]:
@@ -138,7 +135,7 @@ def _distilled(teacher: Predictor, run_folder: Path, prepared: Prepared) -> tupl
     settings, fold = prepared.settings, prepared.splits.student
     parameters = automm.hyperparameters(settings, prepared.device, str(prepared.student.path), role="student")
     parameters |= automm.distiller_hyperparameters(settings)
-    log.info("distilling the student: %s, %s rows", prepared.student.name, f"{len(fold.train):,}")
+    log.info("distilling the student: %s, %s rows", settings.student_model, f"{len(fold.train):,}")
     with store.locked(run_folder, disposable=True), store.staged(run_folder) as partial:
         facts = _timed(lambda: _fit(partial / "student", fold, parameters, prepared, teacher))
     student = automm.load(run_folder / "student", prepared.task, show_progress=settings.verbosity != "quiet")

@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import demo, results, store
+from . import demo, results, screen, store
 from .checkpoints import Checkpoint, find_checkpoint
 from .data import Splits, load_splits
 from .devices import Device, choose_device
@@ -39,7 +39,8 @@ def prepare(settings: Settings) -> Prepared:
         if swept:
             log.info("%s: removed %d unfinished folder(s) of killed runs", folder, swept)
     if settings.demo:
-        data_folder, teacher_name, student_name = demo.prepare(settings, output)
+        screen.quieten_libraries(settings.verbosity)
+        data_folder, teacher_name, student_name = demo.prepare(settings, cache)
     else:
         assert settings.dataset_path is not None  # only --demo does without
         data_folder, teacher_name, student_name = (

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-ROLES = {"teacher": "Teacher", "baseline": "Pretrained (baseline)", "student": "Student (distilled)"}
+ROLES = {"teacher": "Teacher", "baseline": "Pretrained\n(baseline)", "student": "Student\n(distilled)"}
 
 
 def show(row: Mapping[str, Any], console: Console) -> None:
@@ -15,7 +15,7 @@ def show(row: Mapping[str, Any], console: Console) -> None:
     table = Table(title=_title(row), title_justify="left", title_style="bold")
     table.add_column("Test set")
     table.add_column("Metric")
-    for heading in (*ROLES.values(), "Distillation ratio", "Speed-up"):
+    for heading in (*ROLES.values(), "Distillation\nratio", "Speed-up"):
         table.add_column(heading, justify="right")
     reasons = []
     for test_set, metrics in row["scores"].items():
@@ -34,6 +34,7 @@ def show(row: Mapping[str, Any], console: Console) -> None:
     for test_set, metric, reason in reasons:
         console.print(f"Distillation ratio n/a on {test_set} ({metric}): {reason}.")
     console.print(_speed_line(row))
+    console.print(_cost_line(row))
     console.print("Distillation ratio = (student - baseline) / (teacher - baseline): 0 no gain, 1 the teacher's score.")
     if row["demonstration"]:
         console.print("This was a demonstration on generated sentences; its scores say nothing about real tasks.")
@@ -57,6 +58,14 @@ def number(value: float | None, form: str) -> str:
 def _title(row: Mapping[str, Any]) -> str:
     settings = row["settings"]
     return f"{row['task']}: {settings['teacher_model']} -> {settings['student_model']}, seed {settings['seed']}"
+
+
+def _cost_line(row: Mapping[str, Any]) -> str:
+    parts = (
+        f"{role} {fit['seconds']:.0f} s{' (earlier, now from the cache)' if fit.get('from_cache') else ''}"
+        for role, fit in row["training"].items()
+    )
+    return f"Training took: {', '.join(parts)}."
 
 
 def _speed_line(row: Mapping[str, Any]) -> str:

@@ -7,30 +7,35 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 LEVELS = {"quiet": logging.WARNING, "normal": logging.INFO, "verbose": logging.DEBUG}
-_CHATTY = ("lightning", "lightning.pytorch", "lightning.fabric", "torch", "datasets", "filelock")
 
 
 def set_up(verbosity: str) -> None:
-    """Send this package's messages to standard error, and quieten the libraries unless ``verbosity`` is "verbose".
-
-    What is silenced is what a user cannot act on: banners, tips, "saving model to", deprecations between libraries.
-    """
+    """Send this package's messages to standard error."""
     log = logging.getLogger(__package__)
-    handler = RichHandler(console=Console(stderr=True), show_level=False, show_path=False, log_time_format="[%X]")
-    log.handlers = [handler]
+    console = Console(stderr=True)
+    log.handlers = [RichHandler(console=console, show_level=False, show_path=False, log_time_format="[%X]")]
     log.setLevel(LEVELS[verbosity])
     log.propagate = False
+
+
+def quieten_libraries(verbosity: str) -> None:
+    """Silence what a user cannot act on: banners, tips, "saving model to", deprecations between libraries.
+
+    It imports the libraries, since they set up their loggers when imported; "verbose" leaves them as they are.
+    """
     if verbosity == "verbose":
         return
+    import lightning.pytorch  # noqa: F401
+    import transformers
+
     warnings.filterwarnings("ignore")
-    for name in _CHATTY:
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric", "torch", "autogluon.multimodal"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
 
 
-def quieten_transformers(verbosity: str) -> None:
-    """The same for ``transformers``, which is heavy to import: call it once it is needed anyway."""
-    if verbosity != "verbose":
-        import transformers
-
-        transformers.logging.set_verbosity_error()
-        transformers.logging.disable_progress_bar()
+def result_console() -> Console:
+    """Standard output, wide enough for a table also when it is a file or a pipe."""
+    console = Console()
+    return console if console.is_terminal else Console(width=120)

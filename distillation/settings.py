@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, fields
 
 from .errors import UserError
-from .tasks import DEMO_TASK, GLUE_TASKS, Task, pawsx_task
+from .tasks import DEMO_LANGUAGES, DEMO_TASK, GLUE_TASKS, Task, pawsx_task
 
 PRECISIONS = ("16", "16-mixed", "bf16", "bf16-mixed", "32")
 CLASS_LOSSES = {"cross_entropy": "cross_entropy", "mean_square_error": "mse", "mse": "mse"}
@@ -97,6 +97,9 @@ class Settings:
         self._check_losses()
         if self.demo and self.dataset_path is not None:
             raise UserError(f"--dataset_path {self.dataset_path}: --demo brings its own rows; leave one of the two out")
+        foreign = sorted({*self.pawsx_teacher_tasks, *self.pawsx_student_tasks} - {*DEMO_LANGUAGES})
+        if self.demo and foreign:
+            raise UserError(f"{', '.join(foreign)}: --demo speaks {', '.join(DEMO_LANGUAGES)} only")
         if self.demo and self.glue_task is not None:
             raise UserError(f"--glue_task {self.glue_task}: --demo brings its own task; leave one of the two out")
 

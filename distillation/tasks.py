@@ -58,7 +58,9 @@ class Task:
 
 
 def _glue(name: str, *text_columns: str, **changes) -> Task:
-    return Task(name=name, hub_id="nyu-mll/glue", config=changes.pop("config", name), text_columns=text_columns, **changes)
+    return Task(
+        name=name, hub_id="nyu-mll/glue", config=changes.pop("config", name), text_columns=text_columns, **changes
+    )
 
 
 _ENTAILMENT = ("entailment", "not_entailment")
@@ -88,6 +90,8 @@ GLUE_TASKS: dict[str, Task] = {
 }
 
 PAWSX_LANGUAGES: tuple[str, ...] = ("en", "de", "es", "fr", "ja", "ko", "zh")
+
+DEMO_LANGUAGES: tuple[str, ...] = ("en", "de")
 
 DEMO_TASK = Task(
     name="demo",

@@ -60,9 +60,7 @@ def compare(
     single = _spread(frame, LATENCY_ROWS)
 
     def both(run: Callable[[Predictor], Callable[[], object]], rows: pd.DataFrame, batch_size: int) -> SpeedUp:
-        return measure(
-            run(teacher), run(student), synchronize, rows=len(rows), batch_size=batch_size, repeats=repeats
-        )
+        return measure(run(teacher), run(student), synchronize, rows=len(rows), batch_size=batch_size, repeats=repeats)
 
     return {
         "forward": both(lambda model: model.forward_passes(rows, batch_size), rows, batch_size),
@@ -96,9 +94,7 @@ def summarize(pairs: np.ndarray, *, rows: int, batch_size: int) -> SpeedUp:
     """Statistics of ``pairs``, seconds of shape (repeats, 2): teacher and student, one pair per repeat."""
     ratios = pairs[:, 0] / pairs[:, 1]
     interval = stats.quantile_test(ratios, p=0.5).confidence_interval(0.95)
-    teacher, student = (
-        tuple(float(value) for value in np.percentile(seconds, (50, 10, 90))) for seconds in pairs.T
-    )
+    teacher, student = (tuple(float(value) for value in np.percentile(seconds, (50, 10, 90))) for seconds in pairs.T)
     return SpeedUp(
         ratio=float(np.median(ratios)),
         low=float(interval.low),

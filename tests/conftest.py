@@ -1,0 +1,64 @@
+"""Tiny data and tiny checkpoints, made on the spot: the tests need no network and nothing outside the repository."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from distillation import demo
+from distillation.cli import DEFAULTS
+from distillation.settings import Settings
+
+SENTENCES = demo.make_pairs(demo.LANGUAGES["en"], 400, seed=5)
+GERMAN = demo.make_pairs(demo.LANGUAGES["de"], 400, seed=6)
+
+
+def make_settings(**changes) -> Settings:
+    """Settings of the GLUE script's defaults with ``changes``."""
+    own = {
+        "benchmark": "glue",
+        "dataset_path": "data/glue",
+        "teacher_model": "teacher",
+        "student_model": "student",
+        "student_learning_rate": 1e-4,
+        "student_weight_decay": 1e-3,
+    }
+    return Settings(**(DEFAULTS | own | changes))
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory) -> Path:
+    """A folder with ``teacher`` (2 layers, width 32) and ``student`` (1 layer, width 16)."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    texts = [text for pairs in (SENTENCES, GERMAN) for column in ("sentence1", "sentence2") for text in pairs[column]]
+    demo.make_checkpoint(folder / "teacher", texts, demo.Shape(layers=2, width=32, heads=2), seed=1)
+    demo.make_checkpoint(folder / "student", texts, demo.Shape(layers=1, width=16, heads=2), seed=2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def datasets_folder(tmp_path_factory) -> Path:
+    """rte, stsb, mnli and PAWS-X (en, de) in the shape that the hub gives them, with generated sentences."""
+    folder = tmp_path_factory.mktemp("data")
+    pairs = SENTENCES
+    rte = pairs.assign(label=1 - pairs["label"])
+    write_splits(folder / "rte", {"train": rte[:120], "validation": rte[120:180]})
+    stsb = pairs.assign(label=pairs["label"] * 3.0 + pairs["idx"] % 5 * 0.5)
+    write_splits(folder / "stsb", {"train": stsb[:120], "validation": stsb[120:180]})
+    mnli = pairs.rename(columns={"sentence1": "premise", "sentence2": "hypothesis"}).assign(label=pairs["idx"] % 3)
+    write_splits(
+        folder / "mnli",
+        {"train": mnli[:120], "validation_matched": mnli[120:160], "validation_mismatched": mnli[160:220]},
+    )
+    for language, rows in (("en", SENTENCES), ("de", GERMAN)):
+        rows = rows.rename(columns={"idx": "id"})
+        rows.loc[250, "sentence2"] = "NS"
+        write_splits(folder / language, {"train": rows[:120], "validation": rows[120:180], "test": rows[200:260]})
+    return folder
+
+
+def write_splits(folder: Path, splits: dict[str, pd.DataFrame]) -> None:
+    """``<folder>/<split>.parquet`` for each split."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, rows in splits.items():
+        rows.to_parquet(folder / f"{split}.parquet", index=False)

@@ -1,0 +1,171 @@
+"""The command line: fast help, exact names, and one line for everything that cannot be run."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import automm_distillation_glue
+import automm_distillation_pawsx
+from distillation.cli import parse_settings
+from distillation.settings import WEIGHTS
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = {"glue": automm_distillation_glue, "pawsx": automm_distillation_pawsx}
+FLAGS = """
+    --teacher_model --student_model --seed --precision --max_epochs --max_epoch --time_limit --num_gpu --temperature
+    --hard_label_weight --soft_label_weight --softmax_regression_weight --output_feature_loss_weight
+    --rkd_distance_loss_weight --rkd_angle_loss_weight --soft_label_loss_type --softmax_regression_loss_type
+    --output_feature_loss_type --finetuned_model_cache_folder --save_path --resume --train_nodistill --aug_scale
+    --dataset_path --demo --teacher_max_epochs --teacher_learning_rate --teacher_weight_decay --student_learning_rate
+    --student_weight_decay --batch_size --per_gpu_batch_size --num_workers --max_train_rows --max_test_rows
+    --output_folder --quiet --verbose
+""".split()
+
+
+def parse(benchmark, *argv):
+    return parse_settings(SCRIPTS[benchmark].get_parser(), benchmark, argv)
+
+
+def refusal(capsys, benchmark, *argv):
+    with pytest.raises(SystemExit) as end:
+        parse(benchmark, *argv)
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1, error
+    return error
+
+
+@pytest.mark.parametrize("benchmark", SCRIPTS)
+def test_help_is_fast_and_complete(benchmark):
+    script = ROOT / f"automm_distillation_{benchmark}.py"
+    start = time.monotonic()
+    text = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, check=True).stdout
+    assert time.monotonic() - start < 2
+    own = ["--glue_task"] if benchmark == "glue" else ["--pawsx_teacher_tasks", "--pawsx_student_tasks"]
+    for flag in FLAGS + own:
+        assert re.search(rf"{flag}\b", text), flag
+    options = " ".join(text.partition("\ndata:")[2].split())
+    endings = re.findall(r"\[default: [^\]]+; unit: [^\]]+; off: [^\]]+\]", options)
+    aliases = ["--max_epoch", "--save_path"]
+    assert len(endings) == len(FLAGS) - len(aliases) + len(own)
+
+
+@pytest.mark.parametrize("benchmark", SCRIPTS)
+def test_parsing_imports_nothing_heavy(benchmark):
+    code = (
+        "import sys, automm_distillation_{0} as s; from distillation.cli import parse_settings;"
+        "parse_settings(s.get_parser(), '{0}', []);"
+        "print([name for name in ('torch', 'pandas', 'autogluon', 'transformers', 'datasets') if name in sys.modules])"
+    ).format(benchmark)
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).strip() == "[]"
+
+
+def test_published_defaults():
+    glue, pawsx = parse("glue"), parse("pawsx")
+    for settings in (glue, pawsx):
+        assert (settings.seed, settings.temperature, settings.num_gpu) == (123, 5, -1)
+        assert [getattr(settings, weight) for weight in WEIGHTS] == [0.1, 1, 0, 0.01, 0, 0]
+        assert (settings.max_epochs, settings.teacher_max_epochs) == (10, 10)
+        assert (settings.batch_size, settings.per_gpu_batch_size, settings.aug_scale) == (128, 32, 0)
+        assert (settings.resume, settings.train_nodistill, settings.time_limit) == (False, True, None)
+        assert (settings.teacher_learning_rate, settings.teacher_weight_decay) == (1e-4, 1e-3)
+    assert glue.tasks[0].name == "qnli"
+    assert (glue.teacher_model, glue.student_model) == (
+        "google/bert_uncased_L-12_H-768_A-12",
+        "google/bert_uncased_L-6_H-768_A-12",
+    )
+    assert (glue.student_learning_rate, glue.student_weight_decay) == (1e-4, 1e-3)
+    assert pawsx.teacher_model == "microsoft/mdeberta-v3-base"
+    assert pawsx.student_model == "nreimers/mMiniLMv2-L6-H384-distilled-from-XLMR-Large"
+    assert (pawsx.student_learning_rate, pawsx.student_weight_decay) == (2e-4, 2e-3)
+    assert [task.config for task in pawsx.tasks] == ["en", "de", "es", "fr", "ja", "ko", "zh"]
+
+
+def test_aliases():
+    settings = parse("glue", "--max_epoch", "3", "--save_path", "models")
+    assert (settings.max_epochs, settings.finetuned_model_cache_folder) == (3, "models")
+
+
+@pytest.mark.parametrize(
+    ("argv", "value"),
+    [(["--resume"], True), (["--resume", "true"], True), (["--resume", "False"], False), (["--resume", "0"], False)],
+)
+def test_booleans_are_read_as_words(argv, value):
+    assert parse("glue", *argv).resume is value
+    assert parse("pawsx", "--train_nodistill", argv[-1] if len(argv) > 1 else "true").train_nodistill is value
+
+
+def test_languages_have_one_order():
+    settings = parse("pawsx", "--pawsx_teacher_tasks", "zh", "en", "zh", "--pawsx_student_tasks", "de")
+    assert settings.pawsx_teacher_tasks == ("en", "zh")
+    assert [task.config for task in settings.tasks] == ["en", "zh", "de"]
+
+
+def test_demo_brings_its_own_defaults_but_flags_win():
+    settings = parse("pawsx", "--demo")
+    assert settings.dataset_path is None
+    assert [task.config for task in settings.tasks] == ["en", "de"]
+    assert parse("glue", "--demo", "--max_epochs", "2").max_epochs == 2
+    assert parse("glue", "--demo").tasks[0].name == "demo"
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["--glue_task", "wnli"], "invalid choice: 'wnli' (choose from 'mnli', 'mnlim', 'mnlimm', 'qqp'"),
+        (["--glue_tasks", "rte"], "unrecognized arguments: --glue_tasks rte"),
+        (["--hard_label_weight", "-1"], "--hard_label_weight -1.0: needs 0 or more"),
+        (["--hard_label_weight"], "argument --hard_label_weight: expected one argument"),
+        (["--rkd_angle_loss_weight", "nan"], "--rkd_angle_loss_weight nan: needs a finite number"),
+        (["--soft_label_weight", "inf"], "--soft_label_weight inf: needs a finite number"),
+        (["--soft_label_weight", "much"], "argument --soft_label_weight: invalid float value: 'much'"),
+        (["--temperature", "0"], "--temperature 0.0: needs a number above 0"),
+        (["--temperature", "-5"], "--temperature -5.0: needs a number above 0"),
+        (["--max_epochs", "0"], "--max_epochs 0: needs 1 or more"),
+        (["--teacher_max_epochs", "0"], "--teacher_max_epochs 0: needs 1 or more"),
+        (["--time_limit", "0"], "--time_limit 0: needs 1 or more (or leave it out)"),
+        (["--max_train_rows", "0"], "--max_train_rows 0: needs 1 or more"),
+        (["--seed", "-1"], "--seed -1: needs 0 or more"),
+        (["--num_gpu", "-2"], "--num_gpu -2: needs -1 or more (-1 = all, 0 = CPU)"),
+        (["--precision", "8"], "argument --precision: invalid choice: '8' (choose from '16', '16-mixed'"),
+        (["--soft_label_loss_type", "kl"], "argument --soft_label_loss_type: invalid choice: 'kl'"),
+        (["--output_feature_loss_type", "l1"], "invalid choice: 'l1' (choose from 'mean_square_error', 'mse'"),
+        (["--output_feature_loss_type", "cosine"], "use mean_square_error"),
+        (["--aug_scale", "2"], "--aug_scale 2.0: needs a share of words from 0 (off) to 1"),
+        (["--batch_size", "100"], "--batch_size 100: needs a multiple of --per_gpu_batch_size 32"),
+        (["--teacher_learning_rate", "0"], "--teacher_learning_rate 0.0: needs a number above 0"),
+        (["--student_weight_decay", "-1"], "--student_weight_decay -1.0: needs 0 or more"),
+        (["--resume", "maybe"], "argument --resume: 'maybe' is neither true nor false"),
+        (["--glue_task", "stsb", "--softmax_regression_weight", "1"], "use 0 there"),
+        (["--glue_task", "stsb", "--soft_label_loss_type", "cross_entropy"], "no classes in a regression; use mse"),
+        (
+            [word for name in WEIGHTS for word in (f"--{name}", "0")],
+            "all loss weights are 0: set at least one of --hard",
+        ),
+        (["--demo", "--glue_task", "rte"], "--glue_task rte: --demo brings its own task"),
+        (["--demo", "--dataset_path", "x"], "--dataset_path x: --demo brings its own rows"),
+        (["--quiet", "--verbose"], "argument --verbose: not allowed with argument --quiet"),
+    ],
+)
+def test_bad_values_are_refused_in_one_line(capsys, argv, line):
+    assert line in refusal(capsys, "glue", *argv)
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_unknown_language_is_refused_with_the_known_ones(capsys, role):
+    error = refusal(capsys, "pawsx", f"--pawsx_{role}_tasks", "en", "xx")
+    assert "invalid choice: 'xx' (choose from 'en', 'de', 'es', 'fr', 'ja', 'ko', 'zh')" in error
+
+
+def test_demo_languages_are_those_that_can_be_generated(capsys):
+    assert "--demo speaks en, de" in refusal(capsys, "pawsx", "--demo", "--pawsx_student_tasks", "en", "fr")
+
+
+def test_readme_names_every_flag():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for flag in [*FLAGS, "--glue_task", "--pawsx_teacher_tasks", "--pawsx_student_tasks"]:
+        assert f"`{flag}" in readme, flag

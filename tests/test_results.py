@@ -1,0 +1,65 @@
+"""Result rows survive parallel runs and killed ones; predictions keep their rows' ids."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from distillation.errors import UserError
+from distillation.results import append_row, require_room, require_writable, write_predictions
+
+APPEND = """
+import sys
+from pathlib import Path
+from distillation.results import append_row
+for number in range(50):
+    append_row(Path(sys.argv[1]), {"writer": sys.argv[2], "number": number, "filler": "x" * 5000})
+"""
+
+
+def test_parallel_runs_lose_no_row(tmp_path):
+    writers = [subprocess.Popen([sys.executable, "-c", APPEND, str(tmp_path), str(name)]) for name in range(4)]
+    assert [writer.wait() for writer in writers] == [0] * 4
+    rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert sorted((row["writer"], row["number"]) for row in rows) == [(str(w), n) for w in range(4) for n in range(50)]
+
+
+def test_half_written_last_line_spoils_no_other(tmp_path):
+    (tmp_path / "results.jsonl").write_text('{"run": 1}\n{"run": 2, "sco')
+    append_row(tmp_path, {"run": 3})
+    assert (tmp_path / "results.jsonl").read_text().splitlines() == ['{"run": 1}', '{"run": 2, "sco', '{"run": 3}']
+
+
+def test_row_with_nan_is_refused_rather_than_written_as_broken_json(tmp_path):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        append_row(tmp_path, {"score": float("nan")})
+
+
+def test_predictions_keep_set_id_label_and_every_role(tmp_path):
+    tests = {
+        "en": pd.DataFrame({"id": ["7", "8"], "sentence1": ["a", "b"], "label": [0, 1]}),
+        "de": pd.DataFrame({"id": ["7"], "sentence1": ["c"], "label": [1]}),
+    }
+    outputs = {"teacher": {"en": np.array([[0.9, 0.1], [0.4, 0.6]]), "de": np.array([[0.7, 0.3]])}}
+    write_predictions(tmp_path / "p.parquet", tests, outputs)
+    frame = pd.read_parquet(tmp_path / "p.parquet")
+    assert frame[["test_set", "id", "label", "teacher"]].to_numpy().tolist() == [
+        ["en", "7", 0, 0],
+        ["en", "8", 1, 1],
+        ["de", "7", 1, 0],
+    ]
+    assert np.allclose(np.stack(frame["teacher_probabilities"]), [[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]])
+
+
+def test_folder_that_cannot_be_written_to_is_refused(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"--output_folder .*file.* cannot be written to"):
+        require_writable(tmp_path / "file" / "results", "--output_folder")
+
+
+def test_full_disk_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"GB free on that disk, about 1000000\.0 GB are needed"):
+        require_room(tmp_path, "--output_folder", 10**15)
