@@ -247,7 +247,7 @@ def _refuse_other_classes(teacher: Predictor, labels: pd.Series) -> None:
     """AutoGluon compares the number of classes only (utils/distillation.py:43); another order inverts the lesson."""
     if teacher.task.is_regression:
         return
-    taught, learned = list(teacher.automm.class_labels), sorted(labels.unique())
+    taught, learned = np.asarray(teacher.automm.class_labels).tolist(), sorted(labels.unique().tolist())
     if taught != learned:
         raise UserError(f"the teacher's classes {taught} are not the student's classes {learned}")
 

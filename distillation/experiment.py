@@ -124,7 +124,9 @@ def _finetuned(role: str, checkpoint: Checkpoint, fold: Fold, prepared: Prepared
     def load(folder: Path, facts: Mapping[str, Any]) -> tuple[Predictor, dict[str, Any]]:
         return automm.load(folder, task, show_progress=settings.verbosity != "quiet"), dict(facts)
 
-    (predictor, facts), found = store.obtain(place, recipe, reuse=settings.resume, build=build, load=load)
+    (predictor, facts), found = store.obtain(
+        place, recipe, since=0 if settings.resume else prepared.started, build=build, load=load
+    )
     if found:
         log.info("loaded the %s: %s", role, place)
     return predictor, facts | {"from_cache": found, "path": str(place.resolve())}

@@ -1,6 +1,7 @@
 """Everything that can be wrong with what the user asked for, found before torch trains anything."""
 
 import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that is ready to train."""
+    """A run that is ready to train; ``started`` is when, in Unix seconds."""
 
     settings: Settings
     task: Task
@@ -24,6 +25,7 @@ class Prepared:
     teacher: Checkpoint
     student: Checkpoint
     device: Device
+    started: float
 
 
 def prepare(settings: Settings) -> Prepared:
@@ -31,6 +33,7 @@ def prepare(settings: Settings) -> Prepared:
 
     :raises UserError: for whatever the user has to mend first.
     """
+    started = time.time()
     output, cache = Path(settings.output_folder), Path(settings.finetuned_model_cache_folder)
     results.require_writable(output, "--output_folder")
     results.require_writable(cache, "--finetuned_model_cache_folder")
@@ -60,4 +63,4 @@ def prepare(settings: Settings) -> Prepared:
     # keeps the teacher in each of them as well.
     results.require_room(output, "--output_folder", 4 * (3 * student.bytes + teacher.bytes))
     results.require_room(cache, "--finetuned_model_cache_folder", 4 * 3 * max(teacher.bytes, student.bytes))
-    return Prepared(settings, settings.tasks[0], splits, teacher, student, device)
+    return Prepared(settings, settings.tasks[0], splits, teacher, student, device, started)

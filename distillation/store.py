@@ -111,25 +111,25 @@ def obtain(
     place: Path,
     recipe: Mapping[str, Any],
     *,
-    reuse: bool,
+    since: float,
     build: Callable[[Path], Mapping[str, Any]],
     load: Callable[[Path, Mapping[str, Any]], Loaded],
 ) -> tuple[Loaded, bool]:
-    """The entry at ``place``, loaded; built first unless a finished one may be reused.
+    """The entry at ``place``, loaded; built first unless one is there that is young enough.
 
-    Loading happens under the lock, so that no other process replaces the files meanwhile. An entry that another
-    process finished while this one waited is used even without ``reuse``: both asked for the same training.
+    Loading happens under the lock, so that no other process replaces the files meanwhile.
 
+    :param since: use an entry finished at this time (Unix seconds) or later: 0 takes any; the start of the run takes
+        only what a parallel run made meanwhile.
     :param build: builds the entry's files at the given path; what it returns is kept in the manifest as ``facts``.
     :param load: turns the finished folder and the manifest's facts into what the caller wants.
     :return: what ``load`` returned, and whether the entry was found rather than built.
     """
-    asked = time.time()
     with locked(place):
         if place.exists():
             try:
                 manifest = _verified_manifest(place)
-                if reuse or manifest["finished"] >= asked:
+                if manifest["finished"] >= since:
                     return load(place, manifest["facts"]), True
             except DamagedEntry as error:
                 aside = place.with_name(f"{place.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}")

@@ -22,7 +22,7 @@ def build(folder):
     time.sleep(float(sys.argv[3]))
     return {}
 loaded, found = store.obtain(
-    Path(sys.argv[1]), {}, reuse=False, build=build, load=lambda folder, _: (folder / "weights").read_text()
+    Path(sys.argv[1]), {}, since=time.time(), build=build, load=lambda folder, _: (folder / "weights").read_text()
 )
 print(loaded, found, flush=True)
 """
@@ -42,10 +42,9 @@ def read(folder, facts):
 
 
 def start(place, text, seconds):
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", SLOW_BUILDER, str(place), text, str(seconds)], stdout=subprocess.PIPE, text=True
     )
-    return process
 
 
 def test_fingerprint_depends_on_values_not_on_order():
@@ -55,31 +54,31 @@ def test_fingerprint_depends_on_values_not_on_order():
         assert store.fingerprint(recipe | changed) != store.fingerprint(recipe)
 
 
-def test_entry_is_reused_only_on_request(tmp_path):
+def test_entry_is_used_if_finished_since_the_given_time(tmp_path):
     place = tmp_path / "entry"
-    assert store.obtain(place, {}, reuse=True, build=write("one"), load=read) == (("one", "one"), False)
-    assert store.obtain(place, {}, reuse=True, build=write("two"), load=read) == (("one", "one"), True)
-    assert store.obtain(place, {}, reuse=False, build=write("three"), load=read) == (("three", "three"), False)
+    assert store.obtain(place, {}, since=0, build=write("one"), load=read) == (("one", "one"), False)
+    assert store.obtain(place, {}, since=0, build=write("two"), load=read) == (("one", "one"), True)
+    assert store.obtain(place, {}, since=time.time(), build=write("three"), load=read) == (("three", "three"), False)
 
 
 def test_failed_build_leaves_the_old_entry(tmp_path):
     place = tmp_path / "entry"
-    store.obtain(place, {}, reuse=True, build=write("one"), load=read)
+    store.obtain(place, {}, since=0, build=write("one"), load=read)
 
     def fail(folder):
         write("half")(folder)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store.obtain(place, {}, reuse=False, build=fail, load=read)
-    assert store.obtain(place, {}, reuse=True, build=fail, load=read) == (("one", "one"), True)
+        store.obtain(place, {}, since=time.time(), build=fail, load=read)
+    assert store.obtain(place, {}, since=0, build=fail, load=read) == (("one", "one"), True)
     assert not list(tmp_path.glob(".partial-*"))
 
 
 @pytest.mark.parametrize("damage", ["changed", "missing", "no manifest.json", "not readable"])
 def test_damaged_entry_is_set_aside_and_made_anew(tmp_path, caplog, damage):
     place = tmp_path / "entry"
-    store.obtain(place, {}, reuse=True, build=write("one"), load=read)
+    store.obtain(place, {}, since=0, build=write("one"), load=read)
     match damage:
         case "changed":
             (place / "weights").write_text("won")
@@ -89,7 +88,7 @@ def test_damaged_entry_is_set_aside_and_made_anew(tmp_path, caplog, damage):
             (place / "manifest.json").unlink()
         case "not readable":
             (place / "manifest.json").write_text('{"files": ')
-    assert store.obtain(place, {}, reuse=True, build=write("two"), load=read) == (("two", "two"), False)
+    assert store.obtain(place, {}, since=0, build=write("two"), load=read) == (("two", "two"), False)
     assert damage in caplog.text
     assert len(list(tmp_path.glob("entry.damaged-*"))) == 1
 
@@ -104,7 +103,7 @@ def test_killed_build_leaves_nothing_that_looks_finished_and_is_swept(tmp_path):
     assert not place.exists()
     assert list(tmp_path.glob(".partial-*"))
     assert store.sweep(tmp_path) == 1
-    assert store.obtain(place, {}, reuse=True, build=write("whole"), load=read) == (("whole", "whole"), False)
+    assert store.obtain(place, {}, since=0, build=write("whole"), load=read) == (("whole", "whole"), False)
 
 
 def test_second_process_waits_and_takes_what_the_first_made(tmp_path, caplog):
@@ -113,7 +112,7 @@ def test_second_process_waits_and_takes_what_the_first_made(tmp_path, caplog):
     assert process.stdout.readline() == "building\n"
     caplog.set_level("INFO", logger="distillation")
     with pytest.raises(KeyError):  # the first one's facts have no text: proof that nothing was built here
-        store.obtain(place, {}, reuse=False, build=write("second"), load=read)
+        store.obtain(place, {}, since=time.time(), build=write("second"), load=read)
     assert "waiting" in caplog.text
     assert process.stdout.readline() == "first False\n"
     assert process.wait() == 0
@@ -122,7 +121,7 @@ def test_second_process_waits_and_takes_what_the_first_made(tmp_path, caplog):
 
 def test_manifest_is_part_of_the_entry_and_lists_its_files(tmp_path):
     started = time.time()
-    store.obtain(tmp_path / "entry", {"seed": 3}, reuse=True, build=write("one"), load=read)
+    store.obtain(tmp_path / "entry", {"seed": 3}, since=0, build=write("one"), load=read)
     manifest = json.loads((tmp_path / "entry" / "manifest.json").read_text())
     assert manifest["recipe"] == {"seed": 3}
     assert list(manifest["files"]) == ["weights"]

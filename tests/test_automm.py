@@ -1,0 +1,163 @@
+"""The private parts of AutoGluon 1.6.3 that automm.py relies on. A failure here means: read automm.py again."""
+
+import inspect
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from autogluon.multimodal import version
+from autogluon.multimodal.learners import base
+from autogluon.multimodal.learners.base import BaseLearner
+from autogluon.multimodal.utils.distillation import DistillationMixin
+from autogluon.multimodal.utils.inference import RealtimeMixin
+
+from distillation import automm
+from distillation.data import Fold
+from distillation.devices import Device
+from distillation.errors import TrainingFailed, UserError
+from distillation.tasks import GLUE_TASKS
+
+from .conftest import SENTENCES, make_settings
+
+RTE = GLUE_TASKS["rte"]
+CPU = Device(num_gpus=0, precision="32", name="CPU", threads=2)
+FRAME = SENTENCES.rename(columns={"idx": "id"}).astype({"id": str})
+FOLD = Fold(FRAME[:64], FRAME[64:96])
+
+
+def parameters(checkpoints, role, **changes):
+    settings = make_settings(**{"max_epochs": 1, "teacher_max_epochs": 1, "batch_size": 32, "num_workers": 0} | changes)
+    made = automm.hyperparameters(settings, CPU, str(checkpoints / role), role=role)
+    return made | (automm.distiller_hyperparameters(settings) if role == "student" else {})
+
+
+@pytest.fixture(scope="module")
+def teacher(checkpoints, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fit") / "teacher"
+    automm.fit(folder, FOLD, RTE, parameters(checkpoints, "teacher"), seed=1, time_limit=None, show_progress=False)
+    return automm.load(folder, RTE, show_progress=False)
+
+
+def test_this_is_the_version_that_was_read():
+    assert version.__version__ == "1.6.3"
+
+
+def test_private_parts_are_where_they_were():
+    assert {"trainer", "is_train"} <= set(inspect.signature(BaseLearner.run_trainer).parameters)
+    assert {"data", "df_preprocessor", "data_processors"} <= set(
+        inspect.signature(RealtimeMixin.process_batch).parameters
+    )
+    assert "flag=True" in inspect.getsource(DistillationMixin.setup_distillation), "column info is still switched on"
+    assert 'accelerator="gpu" if num_gpus > 0 else config.env.accelerator' in inspect.getsource(base)
+
+
+def test_baseline_and_student_differ_in_the_distiller_only(checkpoints):
+    settings = make_settings(max_epochs=3, teacher_max_epochs=7)
+    student = automm.hyperparameters(settings, CPU, "student", role="student")
+    teacher = automm.hyperparameters(settings, CPU, "teacher", role="teacher")
+    added = automm.distiller_hyperparameters(settings)
+    assert all(name.startswith("distiller.") for name in added)
+    assert {name for name in teacher if teacher[name] != student[name]} == {
+        "model.hf_text.checkpoint_name",
+        "optim.max_epochs",
+    }
+    assert teacher["model.hf_text.text_trivial_aug_maxscale"] == student["model.hf_text.text_trivial_aug_maxscale"] == 0
+    assert (student["env.accelerator"], student["env.num_gpus"]) == ("cpu", 0)
+
+
+def test_distilling_leaves_the_teacher_as_it_was_and_no_column_info_behind(teacher, checkpoints, tmp_path):
+    before = teacher.predict(FRAME[96:128])
+    folder = tmp_path / "student"
+    facts = automm.fit(
+        folder,
+        FOLD,
+        RTE,
+        parameters(checkpoints, "student"),
+        seed=1,
+        time_limit=None,
+        teacher=teacher,
+        show_progress=False,
+    )
+    assert facts == {"optimizer_steps": 2, "epochs": 1}
+    assert np.array_equal(teacher.predict(FRAME[96:128]), before)
+    student = automm.load(folder, RTE, show_progress=False)
+    for predictor in (teacher, student):
+        (processor,) = predictor.automm._learner._data_processors["text"]
+        assert processor.requires_column_info is False
+    assert not student.automm._learner._config.get("teacher")
+    assert student.predict(FRAME[:5]).shape == (5, 2)
+
+
+def test_forward_passes_run_the_network_that_predict_runs(teacher, monkeypatch):
+    from autogluon.multimodal.models import utils
+
+    seen = []
+    run_model = utils.run_model
+    monkeypatch.setattr(utils, "run_model", lambda model, batch: seen.append(run_model(model, batch)) or seen[-1])
+    teacher.forward_passes(FRAME[:20], batch_size=8)()
+    logits = np.concatenate([next(iter(output.values()))["logits"].numpy() for output in seen])
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert [len(next(iter(output.values()))["logits"]) for output in seen] == [8, 8, 4]
+    assert probabilities == pytest.approx(teacher.predict(FRAME[:20]), abs=1e-5)
+
+
+def test_premise_comes_before_hypothesis_in_the_token_sequence(teacher):
+    (processor,) = teacher.automm._learner._data_processors["text"]
+    learner = teacher.automm._learner
+    batch = learner.process_batch(
+        data=pd.DataFrame({"sentence2": ["the nurse"], "sentence1": ["the pilot"]}),
+        df_preprocessor=learner._df_preprocessor,
+        data_processors={"text": [processor]},
+    )
+    tokens = processor.tokenizer.convert_ids_to_tokens(batch[processor.text_token_ids_key][0])
+    assert tokens[:7] == ["[CLS]", "the", "pilot", "[SEP]", "the", "nurse", "[SEP]"]
+
+
+def test_classes_in_another_order_are_refused(teacher, checkpoints, tmp_path):
+    frame = FRAME.assign(label=FRAME["label"] + 1)
+    with pytest.raises(UserError, match=r"teacher's classes \[0, 1\] are not the student's classes \[1, 2\]"):
+        automm.fit(
+            tmp_path / "student",
+            Fold(frame[:64], frame[64:96]),
+            RTE,
+            parameters(checkpoints, "student"),
+            seed=1,
+            time_limit=None,
+            teacher=teacher,
+        )
+
+
+def test_fit_without_an_optimizer_step_is_an_error(checkpoints, tmp_path):
+    # One second is over after the first of 16 passes that make a step.
+    slow = parameters(checkpoints, "teacher", batch_size=64, per_gpu_batch_size=4, teacher_max_epochs=1)
+    frame = pd.concat([FRAME] * 8, ignore_index=True)
+    with pytest.raises(TrainingFailed, match="--time_limit 0.001: over before the first optimizer step"):
+        automm.fit(tmp_path / "t", Fold(frame, FRAME[:8]), RTE, slow, seed=1, time_limit=0.001, show_progress=False)
+
+
+def test_diverged_fit_is_an_error(checkpoints, tmp_path):
+    wild = parameters(checkpoints, "teacher", teacher_learning_rate=1e30)
+    with pytest.raises(TrainingFailed, match="weights are not finite"):
+        automm.fit(tmp_path / "t", FOLD, RTE, wild, seed=1, time_limit=None, show_progress=False)
+
+
+def test_augmentation_without_its_data_is_refused(monkeypatch):
+    import nltk
+
+    monkeypatch.setattr(nltk.data, "path", [])
+    with pytest.raises(UserError, match=r"--aug_scale: .* NLTK's wordnet.*python -m nltk\.downloader wordnet"):
+        automm.require_augmentation_data()
+
+
+def test_teacher_judges_clean_text_when_augmentation_is_on(teacher):
+    augmenting = replace(make_settings(), aug_scale=0.1)
+    assert (
+        automm.hyperparameters(augmenting, CPU, "x", role="teacher")["model.hf_text.text_trivial_aug_maxscale"] == 0.1
+    )
+    (processor,) = teacher.automm._learner._data_processors["text"]
+    processor.text_trivial_aug_maxscale = 0.1
+    processor.train_augmenter = processor.construct_text_augmenter(0.1, None)
+    automm._show_clean_text(teacher)
+    assert processor.train_augmenter is None
+    assert processor.text_trivial_aug_maxscale == 0
