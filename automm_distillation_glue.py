@@ -3,7 +3,7 @@
 
     python automm_distillation_glue.py --demo                 # no network, no data, a few minutes on a CPU
     python automm_distillation_glue.py --glue_task qnli
-    python automm_distillation_glue.py --glue_task rte --dataset_path data/glue --resume --output_feature_loss_weight 0.1
+    python automm_distillation_glue.py --glue_task rte --resume --output_feature_loss_weight 0.1
 
 1. Load the task's rows and take a hold-out off the training split; the validation split is the test set.
 2. Fine-tune the teacher, or load it from the cache.

@@ -52,7 +52,7 @@ def find_checkpoint(flag: str, name: str) -> Checkpoint:
 def _download(flag: str, name: str) -> Path:
     reachable = hub.is_reachable()
     import huggingface_hub
-    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         if not reachable:

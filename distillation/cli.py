@@ -298,7 +298,7 @@ def _add_output_flags(group: Any) -> None:
         group, "--output_folder", metavar="DIR", help="where students, predictions and results.jsonl go", unit="folder"
     )
     volume = group.add_mutually_exclusive_group()
-    for name, help in (
+    for name, meaning in (
         ("quiet", "print warnings and the result only"),
         ("verbose", "let all libraries print what they want"),
     ):
@@ -309,7 +309,7 @@ def _add_output_flags(group: Any) -> None:
             action="store_const",
             const=name,
             shown_default="normal",
-            help=help,
+            help=meaning,
             unit="switch",
             off="leave it out",
         )

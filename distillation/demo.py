@@ -11,6 +11,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -153,7 +154,8 @@ def make_checkpoint(folder: Path, sentences: Sequence[str], shape: Shape, seed: 
         model.embeddings.position_embeddings.weight.normal_(0, 0.5)
         model.embeddings.token_type_embeddings.weight.normal_(0, 0.5)
         head_width = width // shape.heads
-        for layer in model.encoder.layer:
+        layers: Any = model.encoder.layer
+        for layer in layers:
             attention = layer.attention.self
             # A token's score with its own like is then 5 on average, before the softmax.
             attention.query.weight.normal_(0, (5 / (head_width**0.5 * width)) ** 0.5)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def run(prepared: Prepared) -> dict[str, Any]:
     scores = _scores(prepared, outputs)
     row = {
         "run": run_folder.name,
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "task": _task_name(prepared),
         "demonstration": settings.demo,
         "settings": asdict(settings),

@@ -1,7 +1,7 @@
 """Folders that are whole or not there: fingerprints, locks, manifests and renames for everything kept on disk.
 
 An entry is built in a hidden folder beside its place, completed by a manifest written last, and renamed into place,
-all under a lock of its own. So a process killed at any moment leaves at most a hidden folder, which the next run sweeps.
+all under a lock of its own. A process killed at any moment leaves at most a hidden folder, which the next run sweeps.
 """
 
 import hashlib

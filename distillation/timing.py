@@ -26,7 +26,7 @@ LATENCY_ROWS = 8  # one at a time
 class SpeedUp:
     """Seconds per pass (median, 10th and 90th percentile) and the ratio teacher / student over paired passes.
 
-    ``low`` and ``high`` bound the median ratio with at least 95 % confidence (order statistics; no distribution assumed).
+    ``low`` and ``high`` bound the median ratio with at least 95 % confidence (order statistics).
     """
 
     ratio: float

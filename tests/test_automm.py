@@ -132,7 +132,7 @@ def test_fit_without_an_optimizer_step_is_an_error(checkpoints, tmp_path):
     # One second is over after the first of 16 passes that make a step.
     slow = parameters(checkpoints, "teacher", batch_size=64, per_gpu_batch_size=4, teacher_max_epochs=1)
     frame = pd.concat([FRAME] * 8, ignore_index=True)
-    with pytest.raises(TrainingFailed, match="--time_limit 0.001: over before the first optimizer step"):
+    with pytest.raises(TrainingFailed, match=r"--time_limit 0\.001: over before the first optimizer step"):
         automm.fit(tmp_path / "t", Fold(frame, FRAME[:8]), RTE, slow, seed=1, time_limit=0.001, show_progress=False)
 
 
