@@ -20,6 +20,7 @@ from .settings import CLASS_LOSSES, FEATURE_LOSSES, Settings
 from .tasks import Task
 
 LABEL = "label"
+_AUTOGLUON_VERBOSITY = {"quiet": 1, "normal": 1, "verbose": 3}
 
 
 class Predictor:
@@ -28,11 +29,11 @@ class Predictor:
     Predictions depend on nothing but the fitted model, the rows, and the device and precision it was fitted with.
     """
 
-    def __init__(self, automm: Any, task: Task, show_progress: bool = True):
+    def __init__(self, automm: Any, task: Task, verbosity: str):
         self.automm = automm
         self.task = task
         # learners/base.py:280: load() offers no way to say that no progress bar is wanted.
-        automm._learner._enable_progress_bar = show_progress
+        automm._learner._enable_progress_bar = verbosity != "quiet"
         # learners/base.py:872 reads the workers of inference from env.num_workers_inference.
         automm._learner._config.env.num_workers_inference = automm._learner._config.env.num_workers
 
@@ -134,13 +135,13 @@ def fit(
     seed: int,
     time_limit: int | None,
     teacher: Predictor | None = None,
-    show_progress: bool = True,
+    verbosity: str = "normal",
 ) -> dict[str, Any]:
     """Fine-tune a checkpoint and leave the finished predictor in ``folder``.
 
     :param parameters: AutoGluon's hyperparameters; with ``distiller.*`` among them if there is a ``teacher``.
-    :param teacher: distil from this predictor. It is left as it was.
-    :return: ``optimizer_steps`` and ``epochs`` that the fit took.
+    :param teacher: distil from this predictor, which predicts as before afterwards.
+    :return: ``optimizer_steps`` and ``epochs`` that the fit took, None where several GPUs hide them.
     :raises TrainingFailed: when it ended before the first optimizer step or with weights that are not finite.
     :raises UserError: when the teacher's classes are not the student's.
     """
@@ -155,8 +156,8 @@ def fit(
         problem_type=task.problem_type,
         eval_metric=task.selection_metric,
         path=str(folder),
-        verbosity=1,
-        enable_progress_bar=show_progress,
+        verbosity=_AUTOGLUON_VERBOSITY[verbosity],
+        enable_progress_bar=verbosity != "quiet",
     )
     progress = _record_progress(predictor)
     try:
@@ -173,7 +174,7 @@ def fit(
         if isinstance(error.__context__, KeyboardInterrupt):  # lightning turns Ctrl-C into exit(1)
             raise KeyboardInterrupt from error
         raise
-    if not progress["optimizer_steps"]:
+    if progress["optimizer_steps"] == 0:
         raise TrainingFailed(
             f"--time_limit {time_limit}: over before the first optimizer step; give it more seconds or leave it out"
         )
@@ -192,11 +193,12 @@ def fit(
     return progress
 
 
-def load(folder: Path, task: Task, *, show_progress: bool = True) -> Predictor:
+def load(folder: Path, task: Task, *, verbosity: str = "normal") -> Predictor:
     """The finished predictor in ``folder``."""
     from autogluon.multimodal import MultiModalPredictor
 
-    return Predictor(MultiModalPredictor.load(str(folder), verbosity=1), task, show_progress)
+    automm = MultiModalPredictor.load(str(folder), verbosity=_AUTOGLUON_VERBOSITY[verbosity])
+    return Predictor(automm, task, verbosity)
 
 
 def require_augmentation_data() -> None:
@@ -235,7 +237,9 @@ def _record_progress(predictor: Any) -> dict[str, Any]:
     def recording(trainer: Any, *args: Any, **kwargs: Any) -> Any:
         outcome = run_trainer(trainer, *args, **kwargs)
         if kwargs.get("is_train", True):
-            progress.update(optimizer_steps=trainer.global_step, epochs=trainer.current_epoch)
+            # Processes spawned for several GPUs keep these counts to themselves.
+            counts = (trainer.global_step, trainer.current_epoch) if trainer.num_devices == 1 else (None, None)
+            progress.update(zip(("optimizer_steps", "epochs"), counts, strict=True))
             learner._enable_progress_bar = False  # the soup's evaluations (learners/base.py:1448) need none
         return outcome
 

@@ -171,9 +171,6 @@ def _refuse_unreadable_labels(labels: pd.Series, numbers: pd.Series, task: Task,
 
 
 def _refuse_foreign_labels(labels: pd.Series, task: Task, where: str) -> None:
-    if task.label_range is not None:
-        known = labels.between(*task.label_range)
-    else:
-        known = labels.isin(range(len(task.classes)))
+    known = labels.between(*task.label_range) if task.label_range else labels.isin(range(len(task.classes)))
     if not known.all():
         raise UserError(f"{where}: label {labels[~known].iloc[0]:g} is not {_valid_labels(task)}")

@@ -1,6 +1,8 @@
 """What the fits will run on: how many GPUs, and in which precision."""
 
+import ctypes
 import logging
+import sys
 from dataclasses import dataclass
 
 from .errors import UserError
@@ -43,3 +45,18 @@ def choose_device(num_gpu: int, precision: str) -> Device:
         log.warning("precision %s is not to be had on this %s: using 32", precision, name)
         wanted = "32"
     return Device(used, wanted, name, torch.get_num_threads())
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what a training step frees for the next one, instead of giving it back to the system.
+
+    On a CPU, every step would otherwise ask for its large activations anew and pay for their pages: a step of 32 rows
+    of 250 tokens through six layers of width 384 spent a third of its time in the kernel, and took 1.6 times as long.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # musl has none
+        m_trim_threshold, m_mmap_max = -1, -4  # from malloc.h
+        libc.mallopt(m_mmap_max, 0)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)

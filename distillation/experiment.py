@@ -19,6 +19,7 @@ from . import automm, evaluation, report, results, screen, store, timing
 from .automm import Predictor
 from .checkpoints import Checkpoint
 from .data import Fold
+from .devices import keep_freed_memory
 from .preparation import Prepared
 
 POOLED = "all"  # the union of the test sets of several languages
@@ -34,6 +35,8 @@ def run(prepared: Prepared) -> dict[str, Any]:
     """
     settings, splits = prepared.settings, prepared.splits
     screen.quieten_libraries(settings.verbosity)
+    if not prepared.device.num_gpus:
+        keep_freed_memory()
     clock = _Clock()
     training: dict[str, dict[str, Any]] = {}
     run_folder = Path(settings.output_folder) / _run_name(prepared)
@@ -122,7 +125,7 @@ def _finetuned(role: str, checkpoint: Checkpoint, fold: Fold, prepared: Prepared
         return _timed(lambda: _fit(folder, fold, parameters, prepared))
 
     def load(folder: Path, facts: Mapping[str, Any]) -> tuple[Predictor, dict[str, Any]]:
-        return automm.load(folder, task, show_progress=settings.verbosity != "quiet"), dict(facts)
+        return automm.load(folder, task, verbosity=settings.verbosity), dict(facts)
 
     (predictor, facts), found = store.obtain(
         place, recipe, since=0 if settings.resume else prepared.started, build=build, load=load
@@ -140,7 +143,7 @@ def _distilled(teacher: Predictor, run_folder: Path, prepared: Prepared) -> tupl
     log.info("distilling the student: %s, %s rows", settings.student_model, f"{len(fold.train):,}")
     with store.locked(run_folder, disposable=True), store.staged(run_folder) as partial:
         facts = _timed(lambda: _fit(partial / "student", fold, parameters, prepared, teacher))
-    student = automm.load(run_folder / "student", prepared.task, show_progress=settings.verbosity != "quiet")
+    student = automm.load(run_folder / "student", prepared.task, verbosity=settings.verbosity)
     return student, facts | {"path": str((run_folder / "student").resolve())}
 
 
@@ -156,7 +159,7 @@ def _fit(
         seed=settings.seed,
         time_limit=settings.time_limit,
         teacher=teacher,
-        show_progress=settings.verbosity != "quiet",
+        verbosity=settings.verbosity,
     )
 
 

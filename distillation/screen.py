@@ -1,6 +1,7 @@
 """What a person sees while a run goes on: one line per step, warnings, and nothing of the libraries' chatter."""
 
 import logging
+import os
 import warnings
 
 from rich.console import Console
@@ -28,6 +29,7 @@ def quieten_libraries(verbosity: str) -> None:
     import lightning.pytorch  # noqa: F401
     import transformers
 
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else each data loading process complains of its fork
     warnings.filterwarnings("ignore")
     for name in ("lightning", "lightning.pytorch", "lightning.fabric", "torch", "autogluon.multimodal"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -35,8 +35,8 @@ def parameters(checkpoints, role, **changes):
 @pytest.fixture(scope="module")
 def teacher(checkpoints, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fit") / "teacher"
-    automm.fit(folder, FOLD, RTE, parameters(checkpoints, "teacher"), seed=1, time_limit=None, show_progress=False)
-    return automm.load(folder, RTE, show_progress=False)
+    automm.fit(folder, FOLD, RTE, parameters(checkpoints, "teacher"), seed=1, time_limit=None, verbosity="quiet")
+    return automm.load(folder, RTE, verbosity="quiet")
 
 
 def test_this_is_the_version_that_was_read():
@@ -77,11 +77,11 @@ def test_distilling_leaves_the_teacher_as_it_was_and_no_column_info_behind(teach
         seed=1,
         time_limit=None,
         teacher=teacher,
-        show_progress=False,
+        verbosity="quiet",
     )
     assert facts == {"optimizer_steps": 2, "epochs": 1}
     assert np.array_equal(teacher.predict(FRAME[96:128]), before)
-    student = automm.load(folder, RTE, show_progress=False)
+    student = automm.load(folder, RTE, verbosity="quiet")
     for predictor in (teacher, student):
         (processor,) = predictor.automm._learner._data_processors["text"]
         assert processor.requires_column_info is False
@@ -133,13 +133,13 @@ def test_fit_without_an_optimizer_step_is_an_error(checkpoints, tmp_path):
     slow = parameters(checkpoints, "teacher", batch_size=64, per_gpu_batch_size=4, teacher_max_epochs=1)
     frame = pd.concat([FRAME] * 8, ignore_index=True)
     with pytest.raises(TrainingFailed, match=r"--time_limit 0\.001: over before the first optimizer step"):
-        automm.fit(tmp_path / "t", Fold(frame, FRAME[:8]), RTE, slow, seed=1, time_limit=0.001, show_progress=False)
+        automm.fit(tmp_path / "t", Fold(frame, FRAME[:8]), RTE, slow, seed=1, time_limit=0.001, verbosity="quiet")
 
 
 def test_diverged_fit_is_an_error(checkpoints, tmp_path):
     wild = parameters(checkpoints, "teacher", teacher_learning_rate=1e30)
     with pytest.raises(TrainingFailed, match="weights are not finite"):
-        automm.fit(tmp_path / "t", FOLD, RTE, wild, seed=1, time_limit=None, show_progress=False)
+        automm.fit(tmp_path / "t", FOLD, RTE, wild, seed=1, time_limit=None, verbosity="quiet")
 
 
 def test_augmentation_without_its_data_is_refused(monkeypatch):
