@@ -7,11 +7,20 @@ needed; tests/test_automm.py fails when one of them moves.
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from autogluon.multimodal import MultiModalPredictor
+from autogluon.multimodal.data.utils import turn_on_off_feature_column_info
+from autogluon.multimodal.learners.base import BaseLearner
+from autogluon.multimodal.models.utils import run_model
+from autogluon.multimodal.optim.lit_distiller import DistillerLitModule
+from autogluon.multimodal.optim.lit_module import LitModule
+from autogluon.multimodal.optim.lr import get_lr_scheduler
+from autogluon.multimodal.utils.precision import get_precision_context
 
 from .data import Fold
 from .devices import Device
@@ -34,13 +43,16 @@ class Predictor:
         self.task = task
         # learners/base.py:280: load() offers no way to say that no progress bar is wanted.
         automm._learner._enable_progress_bar = verbosity != "quiet"
-        # learners/base.py:872 reads the workers of inference from env.num_workers_inference.
-        automm._learner._config.env.num_workers_inference = automm._learner._config.env.num_workers
 
     @property
     def parameters(self) -> int:
         """Number of weights."""
         return sum(weight.numel() for weight in self.automm._learner._model.parameters())
+
+    @property
+    def bytes(self) -> int:
+        """Size of the weights on disk."""
+        return (Path(self.automm.path) / "model.ckpt").stat().st_size
 
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
         """Class probabilities of shape (rows, classes) in the order of the task's labels; for a regression (rows,)."""
@@ -49,27 +61,30 @@ class Predictor:
             return np.asarray(self.automm.predict(texts, as_pandas=False), dtype=np.float64)
         return np.asarray(self.automm.predict_proba(texts, as_pandas=False), dtype=np.float64)
 
+    @property
+    def predict_batch_size(self) -> int:
+        """Rows per batch in :meth:`predict`."""
+        environment = self.automm._learner._config.env
+        return environment.per_gpu_batch_size * environment.inference_batch_size_ratio
+
+    def token_counts(self, frame: pd.DataFrame) -> np.ndarray:
+        """Tokens of each row, special ones included, shape (rows,)."""
+        (processor,) = self.automm._learner._data_processors["text"]
+        return self._batch(frame)[processor.text_valid_length_key].numpy()
+
     def forward_passes(self, frame: pd.DataFrame, batch_size: int) -> Callable[[], None]:
         """A function that runs the network once over ``frame``, tokenised and collated beforehand, on its device.
 
-        The batches are those of ``predict``: rows in the frame's order, each batch padded to its longest row.
+        Rows are taken in the frame's order, ``batch_size`` at a time, each batch padded to its longest row.
         """
-        # RealtimeMixin.process_batch (utils/inference.py:312) and run_model (models/utils.py:803) are what
-        # predict(realtime=True) is made of; there is no public way to a forward pass without tokenisation.
-        from autogluon.multimodal.models.utils import run_model
-        from autogluon.multimodal.utils.precision import get_precision_context
-
+        # process_batch (utils/inference.py:312) and run_model (models/utils.py:803) are what predict(realtime=True) is
+        # made of; there is no public way to a forward pass without tokenisation.
         learner = self.automm._learner
-        texts = frame[list(self.task.model_columns)]
         device = torch.device("cuda" if learner._config.env.num_gpus else "cpu")
-        batches = []
-        for start in range(0, len(texts), batch_size):
-            batch = learner.process_batch(
-                data=texts.iloc[start : start + batch_size],
-                df_preprocessor=learner._df_preprocessor,
-                data_processors={kind: made for kind, made in learner._data_processors.items() if kind != LABEL},
-            )
-            batches.append({key: value.to(device) for key, value in batch.items()})
+        batches = [
+            {key: value.to(device) for key, value in self._batch(frame.iloc[start : start + batch_size]).items()}
+            for start in range(0, len(frame), batch_size)
+        ]
         model = learner._model.to(device).eval()
 
         def run() -> None:
@@ -79,6 +94,14 @@ class Predictor:
                     run_model(model, batch)
 
         return run
+
+    def _batch(self, frame: pd.DataFrame) -> dict[str, torch.Tensor]:
+        learner = self.automm._learner
+        return learner.process_batch(
+            data=frame[list(self.task.model_columns)],
+            df_preprocessor=learner._df_preprocessor,
+            data_processors={kind: made for kind, made in learner._data_processors.items() if kind != LABEL},
+        )
 
     def hide_progress(self) -> None:
         """No progress bars from now on."""
@@ -145,8 +168,6 @@ def fit(
     :raises TrainingFailed: when it ended before the first optimizer step or with weights that are not finite.
     :raises UserError: when the teacher's classes are not the student's.
     """
-    from autogluon.multimodal import MultiModalPredictor
-
     columns = [*task.model_columns, LABEL]
     if teacher is not None:
         _refuse_other_classes(teacher, fold.train[LABEL])
@@ -159,21 +180,17 @@ def fit(
         verbosity=_AUTOGLUON_VERBOSITY[verbosity],
         enable_progress_bar=verbosity != "quiet",
     )
-    progress = _record_progress(predictor)
-    try:
-        predictor.fit(
-            train_data=fold.train[columns],
-            tuning_data=fold.tune[columns],
-            hyperparameters=dict(parameters),
-            column_types=dict.fromkeys(task.model_columns, "text"),
-            teacher_predictor=teacher.automm if teacher is not None else None,
-            time_limit=time_limit,
-            seed=seed,
-        )
-    except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):  # lightning turns Ctrl-C into exit(1)
-            raise KeyboardInterrupt from error
-        raise
+    predictor._learner.__class__ = _Learner  # predictor.py:217 offers no way to choose the learner
+    predictor.fit(
+        train_data=fold.train[columns],
+        tuning_data=fold.tune[columns],
+        hyperparameters=dict(parameters),
+        column_types=dict.fromkeys(task.model_columns, "text"),
+        teacher_predictor=teacher.automm if teacher is not None else None,
+        time_limit=time_limit,
+        seed=seed,
+    )
+    progress = dict(predictor._learner.progress)
     if progress["optimizer_steps"] == 0:
         raise TrainingFailed(
             f"--time_limit {time_limit}: over before the first optimizer step; give it more seconds or leave it out"
@@ -185,8 +202,6 @@ def fit(
     if teacher is not None:
         # AutoGluon leaves per-column features switched on in both predictors, where they cost time in every later
         # forward pass (utils/distillation.py:107), and has already saved the student that way.
-        from autogluon.multimodal.data.utils import turn_on_off_feature_column_info
-
         for automm in (predictor, teacher.automm):
             turn_on_off_feature_column_info(automm._learner._data_processors, False)
         predictor.save(predictor.path)
@@ -195,30 +210,8 @@ def fit(
 
 def load(folder: Path, task: Task, *, verbosity: str = "normal") -> Predictor:
     """The finished predictor in ``folder``."""
-    from autogluon.multimodal import MultiModalPredictor
-
     automm = MultiModalPredictor.load(str(folder), verbosity=_AUTOGLUON_VERBOSITY[verbosity])
     return Predictor(automm, task, verbosity)
-
-
-def require_augmentation_data() -> None:
-    """Refuse ``--aug_scale`` without the NLTK data that it needs.
-
-    Without them AutoGluon silently trains on the neighbouring row instead (data/dataset.py:107).
-
-    :raises UserError: naming what is missing.
-    """
-    import nltk
-
-    for resource in ("corpora/wordnet", "corpora/omw-1.4", "taggers/averaged_perceptron_tagger_eng"):
-        try:
-            nltk.data.find(resource)
-        except LookupError:
-            name = resource.partition("/")[2]
-            raise UserError(
-                f"--aug_scale: augmentation needs NLTK's {name}, which is not on this machine; "
-                f"get it with python -m nltk.downloader {name}, or use --aug_scale 0"
-            ) from None
 
 
 def versions() -> dict[str, str]:
@@ -226,25 +219,6 @@ def versions() -> dict[str, str]:
     return {
         name: version(name) for name in ("autogluon.multimodal", "torch", "transformers", "lightning", "tokenizers")
     }
-
-
-def _record_progress(predictor: Any) -> dict[str, Any]:
-    """Have the fit tell how far it came; AutoGluon keeps the trainer to itself (learners/base.py:1194)."""
-    progress: dict[str, Any] = {"optimizer_steps": 0, "epochs": 0}
-    learner = predictor._learner
-    run_trainer = learner.run_trainer
-
-    def recording(trainer: Any, *args: Any, **kwargs: Any) -> Any:
-        outcome = run_trainer(trainer, *args, **kwargs)
-        if kwargs.get("is_train", True):
-            # Processes spawned for several GPUs keep these counts to themselves.
-            counts = (trainer.global_step, trainer.current_epoch) if trainer.num_devices == 1 else (None, None)
-            progress.update(zip(("optimizer_steps", "epochs"), counts, strict=True))
-            learner._enable_progress_bar = False  # the soup's evaluations (learners/base.py:1448) need none
-        return outcome
-
-    learner.run_trainer = recording
-    return progress
 
 
 def _refuse_other_classes(teacher: Predictor, labels: pd.Series) -> None:
@@ -264,3 +238,74 @@ def _show_clean_text(teacher: Predictor) -> None:
     for processor in teacher.automm._learner._data_processors["text"]:
         processor.text_trivial_aug_maxscale = 0.0
         processor.train_augmenter = None
+
+
+class _OneSchedule:
+    """Warm up and decay over the true number of optimizer steps, for teacher, baseline and student alike.
+
+    AutoGluon's own count is too long for a student on several GPUs (optim/lit_distiller.py:499), and too short where an
+    epoch has fewer batches than a step takes: the learning rate then rises again at the end.
+    """
+
+    def configure_optimizers(self) -> tuple[list[Any], list[dict[str, Any]]]:
+        (optimizer,), _ = super().configure_optimizers()  # type: ignore[misc]
+        for group in optimizer.param_groups:  # AutoGluon's schedule has already set them to its first step's rate
+            group["lr"] = group.pop("initial_lr")
+        hparams, steps = self.hparams, self.trainer.estimated_stepping_batches  # type: ignore[attr-defined]
+        schedule = get_lr_scheduler(
+            optimizer=optimizer,
+            num_max_steps=steps,
+            num_warmup_steps=int(steps * hparams.warmup_steps),
+            lr_schedule=hparams.lr_schedule,
+            end_lr=hparams.end_lr,
+        )
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+
+class _FineTuning(_OneSchedule, LitModule):
+    """Trains teacher and baseline."""
+
+
+class _Distilling(_OneSchedule, DistillerLitModule):
+    """Trains the student."""
+
+
+class _Learner(BaseLearner):
+    """Trains with the modules above, and remembers how far it came. A saved one loads as a BaseLearner."""
+
+    progress: Mapping[str, int | None] = MappingProxyType({"optimizer_steps": 0, "epochs": 0})
+
+    def get_litmodule_per_run(
+        self,
+        model: Any = None,
+        model_postprocess_fn: Any = None,
+        peft_param_names: Any = None,
+        optim_kwargs: Mapping[str, Any] = MappingProxyType({}),
+        distillation_kwargs: Mapping[str, Any] = MappingProxyType({}),
+        is_train: bool = True,
+    ) -> Any:
+        """As in learners/base.py:930, with this module's classes for training."""
+        if not is_train:
+            return super().get_litmodule_per_run(optim_kwargs=optim_kwargs, is_train=False)
+        if self._teacher_learner is not None:
+            teacher = self._teacher_learner._model
+            return _Distilling(student_model=model, teacher_model=teacher, **optim_kwargs, **distillation_kwargs)
+        return _FineTuning(
+            model=model,
+            model_postprocess_fn=model_postprocess_fn,
+            trainable_param_names=peft_param_names,
+            **optim_kwargs,
+        )
+
+    def run_trainer(self, trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        """learners/base.py:1194 is where the trainer, which counts, can be seen."""
+        outcome = super().run_trainer(trainer, *args, **kwargs)
+        if kwargs.get("is_train", True):
+            # Processes spawned for several GPUs keep these counts to themselves.
+            alone = trainer.num_devices == 1
+            self.progress = {
+                "optimizer_steps": trainer.global_step if alone else None,
+                "epochs": trainer.current_epoch if alone else None,
+            }
+            self._enable_progress_bar = False  # the soup's evaluations (learners/base.py:1448) need none
+        return outcome

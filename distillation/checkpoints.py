@@ -20,7 +20,6 @@ class Checkpoint:
     ``fingerprint`` depends on the content of its files, not on their name or place; ``bytes`` is the weights' size.
     """
 
-    name: str
     path: Path
     fingerprint: str
     bytes: int
@@ -46,27 +45,35 @@ def find_checkpoint(flag: str, name: str) -> Checkpoint:
     if not weights:
         raise UserError(f"{flag} {name}: no model.safetensors or pytorch_model.bin in {path}")
     digest = fingerprint(hash_folder(path, (*_SMALL_FILES, *_WEIGHTS)))
-    return Checkpoint(name, path.resolve(), digest, sum(file.stat().st_size for file in weights))
+    return Checkpoint(path.resolve(), digest, sum(file.stat().st_size for file in weights))
 
 
 def _download(flag: str, name: str) -> Path:
     reachable = hub.is_reachable()
+    import httpx
     import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+    reason = "the Hugging Face hub cannot be reached"
     try:
-        if not reachable:
-            return Path(huggingface_hub.snapshot_download(name, local_files_only=True))
-        files = huggingface_hub.list_repo_files(name)
-        weights = _WEIGHTS[:1] if any(file.endswith(".safetensors") for file in files) else _WEIGHTS[1:]
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=[*_SMALL_FILES, *weights]))
+        if reachable:
+            return _fetch(name)
     except HFValidationError as error:
         raise UserError(f"{flag} {name}: there is no such folder, and it is not a name on the hub either") from error
-    except LocalEntryNotFoundError as error:
+    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+        reason = f"the hub says: {(str(error).splitlines() or [type(error).__name__])[0]}"
+    try:
+        return Path(huggingface_hub.snapshot_download(name, local_files_only=True))
+    except (HFValidationError, OSError) as error:
         raise UserError(
-            f"{flag} {name}: there is no such folder, the Hugging Face hub cannot be reached and its cache "
+            f"{flag} {name}: there is no such folder, {reason}, and the hub's cache on this machine "
             f"({huggingface_hub.constants.HF_HUB_CACHE}) does not have it"
         ) from error
-    except (HfHubHTTPError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{flag} {name}: there is no such folder, and the hub says: {reason}") from error
+
+
+def _fetch(name: str) -> Path:
+    import huggingface_hub
+
+    files = huggingface_hub.list_repo_files(name)
+    weights = _WEIGHTS[:1] if any(file.endswith(".safetensors") for file in files) else _WEIGHTS[1:]
+    return Path(huggingface_hub.snapshot_download(name, allow_patterns=[*_SMALL_FILES, *weights]))

@@ -136,7 +136,10 @@ def run_script(parser: argparse.ArgumentParser, benchmark: str, argv: Sequence[s
     except TrainingFailed as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        # Lightning turns Ctrl-C during a fit or a prediction into exit(1).
+        if isinstance(end, SystemExit) and not isinstance(end.__context__, KeyboardInterrupt):
+            raise
         print(f"{parser.prog}: interrupted; finished models stay in the cache (--resume)", file=sys.stderr)
         return 130
     return 0

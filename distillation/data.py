@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 
 from .errors import UserError
 from .settings import Settings
-from .sources import read_task
+from .sources import read_splits
 from .tasks import Task
 
 log = logging.getLogger(__name__)
@@ -53,16 +53,20 @@ def load_splits(settings: Settings, folder: Path) -> Splits:
     :param folder: where :func:`sources.read_task` looks.
     :raises UserError: when rows are missing, malformed, or nothing is left of them.
     """
-    rows = {task.config: _load(task, settings, folder) for task in settings.tasks}
     if settings.benchmark == "pawsx":
+        rows = {}
+        for task in settings.tasks:
+            only_taught = task.config not in settings.pawsx_student_tasks  # the teacher's own: never tested
+            splits = [split for split in task.splits if not (only_taught and split == "test")]
+            rows[task.config] = _load(task, splits, settings, folder)
         tests = {language: rows[language]["test"] for language in settings.pawsx_student_tasks}
         teacher = _join(rows, settings.pawsx_teacher_tasks)
         same = settings.pawsx_teacher_tasks == settings.pawsx_student_tasks
         return Splits(teacher, teacher if same else _join(rows, settings.pawsx_student_tasks), tests)
     (task,) = settings.tasks
-    splits = rows[task.config]
-    fold = hold_out(splits["train"], task, settings.seed)
-    return Splits(fold, fold, {name: splits[split] for name, split in task.test_splits})
+    frames = _load(task, task.splits, settings, folder)
+    fold = hold_out(frames["train"], task, settings.seed)
+    return Splits(fold, fold, {name: frames[split] for name, split in task.test_splits})
 
 
 def clean(raw: pd.DataFrame, task: Task, where: str) -> pd.DataFrame:
@@ -128,10 +132,10 @@ def hold_out(frame: pd.DataFrame, task: Task, seed: int) -> Fold:
     return Fold(train.reset_index(drop=True), tune.reset_index(drop=True))
 
 
-def _load(task: Task, settings: Settings, folder: Path) -> dict[str, pd.DataFrame]:
+def _load(task: Task, splits: Sequence[str], settings: Settings, folder: Path) -> dict[str, pd.DataFrame]:
     tests = {split for _, split in task.test_splits}
     frames = {}
-    for split, raw in read_task(folder, task).items():
+    for split, raw in read_splits(folder, task, splits).items():
         where = f"{task.config}/{split}"
         limit = settings.max_test_rows if split in tests else settings.max_train_rows
         frames[split] = cut(clean(raw, task, where), limit, settings.seed)

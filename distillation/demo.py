@@ -177,9 +177,13 @@ def _build(folder: Path, benchmark: str) -> dict[str, list[str]]:
         }
     sentences: list[str] = []
     for config, language in names.items():
+        seen = pd.DataFrame(columns=["sentence1", "sentence2"])
         (folder / "data" / config).mkdir(parents=True)
         for seed, (split, rows) in enumerate(sizes.items()):
-            pairs = make_pairs(LANGUAGES[language], rows, seed)
+            pairs = make_pairs(LANGUAGES[language], rows, seed).drop_duplicates(["sentence1", "sentence2"])
+            known = pairs.merge(seen, on=["sentence1", "sentence2"], how="left", indicator=True)["_merge"] == "both"
+            pairs = pairs[~known.to_numpy()]  # no pair is in two splits
+            seen = pd.concat([seen, pairs[["sentence1", "sentence2"]]])
             pairs.to_parquet(folder / "data" / config / f"{split}.parquet", index=False)
             if split == "train":
                 sentences += [*pairs["sentence1"], *pairs["sentence2"]]

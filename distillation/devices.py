@@ -40,7 +40,9 @@ def choose_device(num_gpu: int, precision: str) -> Device:
     used = present if num_gpu == -1 else num_gpu
     wanted = _MIXED.get(precision, precision)
     name = torch.cuda.get_device_name(0) if used else "CPU"
-    possible = wanted == "32" or (used > 0 and (wanted != "bf16-mixed" or torch.cuda.is_bf16_supported()))
+    possible = wanted == "32" or (
+        used > 0 and (wanted != "bf16-mixed" or torch.cuda.is_bf16_supported(including_emulation=False))
+    )
     if not possible:
         log.warning("precision %s is not to be had on this %s: using 32", precision, name)
         wanted = "32"

@@ -60,12 +60,11 @@ def distillation_ratio(teacher: float | None, baseline: float | None, student: f
     return Ratio((student - baseline) / (teacher - baseline))
 
 
-def majority_score(metric: str, train_labels: np.ndarray, truth: np.ndarray) -> float:
-    """What always answering with the training rows' most frequent class scores; 0 for a correlation."""
+def constant_score(metric: str, truth: np.ndarray) -> float:
+    """The best score that always giving the same answer can reach; 0 for a correlation."""
     if metric in ("pearson", "spearman"):
         return 0.0
-    values, counts = np.unique(train_labels, return_counts=True)
-    return float(METRICS[metric](truth, np.full(len(truth), values[counts.argmax()])))
+    return max(float(METRICS[metric](truth, np.full(len(truth), answer))) for answer in np.unique(truth))
 
 
 def scores_by_role(

@@ -6,7 +6,7 @@ import threading
 import urllib.error
 import urllib.request
 
-PATIENCE_SECONDS = 6.0
+PATIENCE_SECONDS = 4.0
 
 
 @functools.cache

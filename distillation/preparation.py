@@ -9,6 +9,7 @@ from . import demo, results, screen, store
 from .checkpoints import Checkpoint, find_checkpoint
 from .data import Splits, load_splits
 from .devices import Device, choose_device
+from .errors import UserError
 from .settings import Settings
 from .tasks import Task
 
@@ -37,6 +38,7 @@ def prepare(settings: Settings) -> Prepared:
     output, cache = Path(settings.output_folder), Path(settings.finetuned_model_cache_folder)
     results.require_writable(output, "--output_folder")
     results.require_writable(cache, "--finetuned_model_cache_folder")
+    results.require_appendable(output)
     for folder in (output, cache):
         swept = store.sweep(folder)
         if swept:
@@ -55,12 +57,41 @@ def prepare(settings: Settings) -> Prepared:
     teacher = find_checkpoint("--teacher_model", teacher_name)
     student = find_checkpoint("--student_model", student_name)
     device = choose_device(settings.num_gpu, settings.precision)
+    _require_whole_batches(settings, device)
     if settings.aug_scale > 0:
-        from .automm import require_augmentation_data
-
-        require_augmentation_data()
+        _require_augmentation_data()
     # A fit keeps its last and its three best checkpoints, each with the optimizer's two moments; one that distils
     # keeps the teacher in each of them as well.
     results.require_room(output, "--output_folder", 4 * (3 * student.bytes + teacher.bytes))
     results.require_room(cache, "--finetuned_model_cache_folder", 4 * 3 * max(teacher.bytes, student.bytes))
     return Prepared(settings, settings.tasks[0], splits, teacher, student, device, started)
+
+
+def _require_whole_batches(settings: Settings, device: Device) -> None:
+    """AutoGluon 1.6.3 rounds the accumulated passes down (learners/base.py:1037), and with them the batch."""
+    rows = settings.per_gpu_batch_size * max(1, device.num_gpus)
+    if settings.batch_size % rows:
+        raise UserError(
+            f"--batch_size {settings.batch_size}: needs a multiple of {rows} "
+            f"(--per_gpu_batch_size {settings.per_gpu_batch_size} on {max(1, device.num_gpus)} device(s))"
+        )
+
+
+def _require_augmentation_data() -> None:
+    """Refuse ``--aug_scale`` without the NLTK data that it needs.
+
+    Without them AutoGluon silently trains on the neighbouring row instead (data/dataset.py:107).
+
+    :raises UserError: naming what is missing.
+    """
+    import nltk
+
+    for resource in ("corpora/wordnet", "corpora/omw-1.4", "taggers/averaged_perceptron_tagger_eng"):
+        try:
+            nltk.data.find(resource)
+        except LookupError:
+            name = resource.partition("/")[2]
+            raise UserError(
+                f"--aug_scale: augmentation needs NLTK's {name}, which is not on this machine; "
+                f"get it with python -m nltk.downloader {name}, or use --aug_scale 0"
+            ) from None

@@ -6,6 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from .settings import WEIGHTS
+
 ROLES = {"teacher": "Teacher", "baseline": "Pretrained\n(baseline)", "student": "Student\n(distilled)"}
 
 
@@ -57,7 +59,15 @@ def number(value: float | None, form: str) -> str:
 
 def _title(row: Mapping[str, Any]) -> str:
     settings = row["settings"]
-    return f"{row['task']}: {settings['teacher_model']} -> {settings['student_model']}, seed {settings['seed']}"
+    weights = ", ".join(
+        f"{name.removesuffix('_weight').removesuffix('_loss').replace('_', ' ')} {settings[name]:g}"
+        for name in WEIGHTS
+        if settings[name]
+    )
+    return (
+        f"{row['task']}: {settings['teacher_model']} -> {settings['student_model']}, seed {settings['seed']}\n"
+        f"losses: {weights}; temperature {settings['temperature']:g}"
+    )
 
 
 def _cost_line(row: Mapping[str, Any]) -> str:
@@ -80,5 +90,5 @@ def _speed_line(row: Mapping[str, Any]) -> str:
     return (
         f"Speed-up of the student over the teacher (95 % interval): {figures}; {device['name']}, "
         f"{device['threads']} threads, precision {device['precision']}, batch {forward['batch_size']}, "
-        f"{forward['rows']} rows."
+        f"{forward['rows']} rows of {forward['tokens'][0]:.0f} tokens."
     )

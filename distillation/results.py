@@ -68,6 +68,18 @@ def require_writable(folder: Path, flag: str) -> None:
         raise UserError(f"{flag} {folder}: cannot be written to: {error.strerror}") from error
 
 
+def require_appendable(folder: Path) -> None:
+    """Refuse a ``results.jsonl`` that no row can be added to, before there is a row to lose.
+
+    :raises UserError: naming the file.
+    """
+    try:
+        with (folder / RESULTS).open("ab"):
+            pass
+    except OSError as error:
+        raise UserError(f"--output_folder: {folder / RESULTS} cannot be written to: {error.strerror}") from error
+
+
 def require_room(folder: Path, flag: str, needed: int) -> None:
     """Refuse a folder on a disk with fewer than ``needed`` bytes free.
 

@@ -1,5 +1,6 @@
 """Raw rows: from a local folder when it has them, else from the Hugging Face hub, which then fills the folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -9,22 +10,24 @@ from .errors import UserError
 from .tasks import Task
 
 FORMATS = ("parquet", "csv", "tsv", "jsonl")
+_SAVED = "dataset_dict.json"
 
 
-def read_task(folder: Path, task: Task) -> dict[str, pd.DataFrame]:
-    """Every split of ``task``, by split name, with the columns as they are in the source.
+def read_splits(folder: Path, task: Task, splits: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """The named splits of ``task``, with the columns as they are in the source.
 
     :param folder: holds ``<config>/<split>.parquet|csv|tsv|jsonl``, or a ``save_to_disk`` folder as ``<config>`` or as
         the folder itself. When it has nothing of this configuration, the hub is asked and the answer is kept there.
     :raises UserError: when rows are nowhere to be found, a split is missing, or a file cannot be read.
     """
-    for saved in (folder / task.config, folder):
-        if (saved / "dataset_dict.json").is_file():
-            return _read_saved(saved, task)
     local = folder / task.config
+    if (local / _SAVED).is_file():
+        return _read_saved(local, task, splits)
+    if (folder / _SAVED).is_file():
+        return _read_saved(folder, task, splits)
     if not local.is_dir():
         _download(local, task)
-    return {split: _read_split(local, split) for split in task.splits}
+    return {split: _read_split(local, split) for split in splits}
 
 
 def _read_split(local: Path, split: str) -> pd.DataFrame:
@@ -54,26 +57,34 @@ def _read_file(path: Path) -> pd.DataFrame:
         raise UserError(f"--dataset_path: {path} cannot be read: {_first_line(error)}") from error
 
 
-def _read_saved(folder: Path, task: Task) -> dict[str, pd.DataFrame]:
+def _read_saved(folder: Path, task: Task, splits: Sequence[str]) -> dict[str, pd.DataFrame]:
     import datasets
 
     saved = datasets.load_from_disk(folder)
-    missing = [split for split in task.splits if split not in saved]
+    config = next(iter(saved.values())).info.config_name
+    # A folder named for the configuration is believed; any other has to say that it is this one.
+    if folder.name != task.config and config != task.config:
+        raise UserError(
+            f"--dataset_path: {folder} holds the configuration {config!r}, not {task.config!r}; "
+            f"put each configuration in a folder of its name"
+        )
+    missing = [split for split in splits if split not in saved]
     if missing:
         raise UserError(
             f"--dataset_path: split {missing[0]!r} is missing in {folder}; found {', '.join(sorted(saved))}"
         )
-    return {split: saved[split].to_pandas() for split in task.splits}
+    return {split: saved[split].to_pandas() for split in splits}
 
 
 def _download(local: Path, task: Task) -> None:
     """Fetch the splits from the hub (or from its own offline cache) and keep them under ``local``, all or none."""
     reachable = hub.is_reachable()
     import datasets
+    import httpx
 
     try:
         splits = datasets.load_dataset(task.hub_id, task.config, split=list(task.splits))
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, httpx.HTTPError, datasets.exceptions.DatasetsError) as error:
         if reachable:
             raise UserError(f"{task.hub_id} ({task.config}) cannot be loaded: {_first_line(error)}") from error
         raise UserError(
@@ -82,10 +93,13 @@ def _download(local: Path, task: Task) -> None:
             f"{task.config}/{task.splits[0]}.parquet, or try --demo"
         ) from error
     try:
-        with store.locked(local), store.staged(local) as partial:
-            partial.mkdir()
-            for split, rows in zip(task.splits, splits, strict=True):
-                rows.to_parquet(partial / f"{split}.parquet")
+        with store.locked(local):
+            if local.is_dir():  # another run was faster
+                return
+            with store.staged(local) as partial:
+                partial.mkdir()
+                for split, rows in zip(task.splits, splits, strict=True):
+                    rows.to_parquet(partial / f"{split}.parquet")
     except OSError as error:
         raise UserError(f"--dataset_path: cannot write to {local.parent}: {error.strerror}") from error
 

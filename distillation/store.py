@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 MANIFEST = "manifest.json"
 _PARTIAL = ".partial-"
+_REPLACED = ".replaced"
 _LOCK = ".lock"
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ def staged(place: Path) -> Iterator[Path]:
     try:
         yield partial
         if place.exists():
-            replaced = place.with_name(f"{_PARTIAL}{place.name}.replaced")
+            replaced = place.with_name(f"{_PARTIAL}{place.name}{_REPLACED}")
             shutil.rmtree(replaced, ignore_errors=True)
             place.rename(replaced)
             partial.rename(place)
@@ -93,13 +94,18 @@ def staged(place: Path) -> Iterator[Path]:
 def sweep(folder: Path) -> int:
     """Remove what killed processes left half-built in ``folder``; what a living one is building stays.
 
+    A folder that was about to be replaced goes back to its place.
+
     :return: how many were removed.
     """
     removed = 0
     for partial in folder.glob(f"{_PARTIAL}*"):
-        place = partial.with_name(partial.name.removeprefix(_PARTIAL).removesuffix(".replaced"))
+        place = partial.with_name(partial.name.removeprefix(_PARTIAL).removesuffix(_REPLACED))
         try:
             with FileLock(_lock_path(place), timeout=0):
+                if partial.name.endswith(_REPLACED) and not place.exists():
+                    partial.rename(place)
+                    continue
                 shutil.rmtree(partial, ignore_errors=True)
                 removed += 1
         except Timeout:
@@ -153,7 +159,7 @@ def _write_manifest(folder: Path, recipe: Mapping[str, Any], facts: Mapping[str,
 def _verified_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        expected = manifest["files"]
+        expected, _, _ = manifest["files"], manifest["facts"], float(manifest["finished"])
     except FileNotFoundError:
         raise DamagedEntry(f"no {MANIFEST}") from None
     except (ValueError, KeyError, TypeError):

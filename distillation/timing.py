@@ -6,9 +6,8 @@ over the repeats, and an interval for the ratio of the paired passes.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,9 +23,10 @@ LATENCY_ROWS = 8  # one at a time
 
 @dataclass(frozen=True)
 class SpeedUp:
-    """Seconds per pass (median, 10th and 90th percentile) and the ratio teacher / student over paired passes.
+    """Seconds per pass over all ``rows`` (median, 10th, 90th percentile), and teacher / student over paired passes.
 
     ``low`` and ``high`` bound the median ratio with at least 95 % confidence (order statistics).
+    ``tokens`` is the mean and the largest number of tokens of a row, as the teacher counts them.
     """
 
     ratio: float
@@ -37,9 +37,7 @@ class SpeedUp:
     rows: int
     batch_size: int
     repeats: int
-
-    def as_row(self) -> dict[str, Any]:
-        return asdict(self)
+    tokens: tuple[float, int] | None = None
 
 
 def compare(
@@ -58,6 +56,8 @@ def compare(
     """
     rows = _spread(frame, ROWS)
     single = _spread(frame, LATENCY_ROWS)
+    for model in (teacher, student):
+        model.hide_progress()
 
     def both(run: Callable[[Predictor], Callable[[], object]], rows: pd.DataFrame, batch_size: int) -> SpeedUp:
         return measure(run(teacher), run(student), synchronize, rows=len(rows), batch_size=batch_size, repeats=repeats)
@@ -65,7 +65,7 @@ def compare(
     return {
         "forward": both(lambda model: model.forward_passes(rows, batch_size), rows, batch_size),
         "latency": both(lambda model: model.forward_passes(single, 1), single, 1),
-        "end_to_end": both(lambda model: lambda: model.predict(rows), rows, batch_size),
+        "end_to_end": both(lambda model: lambda: model.predict(rows), rows, teacher.predict_batch_size),
     }
 
 

@@ -38,13 +38,15 @@ def checkpoints(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def datasets_folder(tmp_path_factory) -> Path:
-    """rte, stsb, mnli and PAWS-X (en, de) in the shape that the hub gives them, with generated sentences."""
+    """rte, stsb, cola, mnli and PAWS-X (en, de) in the shape that the hub gives them, with generated sentences."""
     folder = tmp_path_factory.mktemp("data")
     pairs = SENTENCES
     rte = pairs.assign(label=1 - pairs["label"])
     write_splits(folder / "rte", {"train": rte[:120], "validation": rte[120:180]})
     stsb = pairs.assign(label=pairs["label"] * 3.0 + pairs["idx"] % 5 * 0.5)
     write_splits(folder / "stsb", {"train": stsb[:120], "validation": stsb[120:180]})
+    cola = pairs[["idx", "sentence1", "label"]].rename(columns={"sentence1": "sentence"})
+    write_splits(folder / "cola", {"train": cola[:120], "validation": cola[120:180]})
     mnli = pairs.rename(columns={"sentence1": "premise", "sentence2": "hypothesis"}).assign(label=pairs["idx"] % 3)
     write_splits(
         folder / "mnli",

@@ -1,16 +1,19 @@
 """The private parts of AutoGluon 1.6.3 that automm.py relies on. A failure here means: read automm.py again."""
 
 import inspect
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from autogluon.multimodal import version
 from autogluon.multimodal.learners import base
 from autogluon.multimodal.learners.base import BaseLearner
 from autogluon.multimodal.utils.distillation import DistillationMixin
 from autogluon.multimodal.utils.inference import RealtimeMixin
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from distillation import automm
 from distillation.data import Fold
@@ -45,6 +48,14 @@ def test_this_is_the_version_that_was_read():
 
 def test_private_parts_are_where_they_were():
     assert {"trainer", "is_train"} <= set(inspect.signature(BaseLearner.run_trainer).parameters)
+    assert {
+        "model",
+        "model_postprocess_fn",
+        "peft_param_names",
+        "optim_kwargs",
+        "distillation_kwargs",
+        "is_train",
+    } == set(inspect.signature(BaseLearner.get_litmodule_per_run).parameters) - {"self"}
     assert {"data", "df_preprocessor", "data_processors"} <= set(
         inspect.signature(RealtimeMixin.process_batch).parameters
     )
@@ -85,16 +96,15 @@ def test_distilling_leaves_the_teacher_as_it_was_and_no_column_info_behind(teach
     for predictor in (teacher, student):
         (processor,) = predictor.automm._learner._data_processors["text"]
         assert processor.requires_column_info is False
-    assert not student.automm._learner._config.get("teacher")
+    saved = torch.load(folder / "model.ckpt", weights_only=True)["state_dict"]
+    assert all(name.startswith("model.") for name in saved), "the student's file holds the student only"
     assert student.predict(FRAME[:5]).shape == (5, 2)
 
 
 def test_forward_passes_run_the_network_that_predict_runs(teacher, monkeypatch):
-    from autogluon.multimodal.models import utils
-
     seen = []
-    run_model = utils.run_model
-    monkeypatch.setattr(utils, "run_model", lambda model, batch: seen.append(run_model(model, batch)) or seen[-1])
+    run_model = automm.run_model
+    monkeypatch.setattr(automm, "run_model", lambda model, batch: seen.append(run_model(model, batch)) or seen[-1])
     teacher.forward_passes(FRAME[:20], batch_size=8)()
     logits = np.concatenate([next(iter(output.values()))["logits"].numpy() for output in seen])
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -142,14 +152,6 @@ def test_diverged_fit_is_an_error(checkpoints, tmp_path):
         automm.fit(tmp_path / "t", FOLD, RTE, wild, seed=1, time_limit=None, verbosity="quiet")
 
 
-def test_augmentation_without_its_data_is_refused(monkeypatch):
-    import nltk
-
-    monkeypatch.setattr(nltk.data, "path", [])
-    with pytest.raises(UserError, match=r"--aug_scale: .* NLTK's wordnet.*python -m nltk\.downloader wordnet"):
-        automm.require_augmentation_data()
-
-
 def test_teacher_judges_clean_text_when_augmentation_is_on(teacher):
     augmenting = replace(make_settings(), aug_scale=0.1)
     assert (
@@ -161,3 +163,32 @@ def test_teacher_judges_clean_text_when_augmentation_is_on(teacher):
     automm._show_clean_text(teacher)
     assert processor.train_augmenter is None
     assert processor.text_trivial_aug_maxscale == 0
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_learning_rate_warms_up_and_then_only_falls(teacher, checkpoints, tmp_path, role):
+    """The case in which AutoGluon's own schedule rises again: fewer batches an epoch (2) than a step takes (8)."""
+    wanted = parameters(checkpoints, role, batch_size=256, max_epochs=20, teacher_max_epochs=20)
+    facts = automm.fit(
+        tmp_path / "model",
+        FOLD,
+        RTE,
+        wanted | {"optim.patience": 100, "optim.lr": 1e-5, "optim.log_every_n_steps": 1},
+        seed=1,
+        time_limit=None,
+        teacher=teacher if role == "student" else None,
+        verbosity="quiet",
+    )
+    assert facts["optimizer_steps"] == 20, "one per epoch"
+    events = EventAccumulator(str(tmp_path / "model"), size_guidance={"scalars": 0})
+    events.Reload()
+    groups = [
+        [event.value for event in events.Scalars(tag)] for tag in events.Tags()["scalars"] if tag.startswith("lr-")
+    ]
+    rates = max(groups, key=max)
+    rates = [rate for rate, _ in itertools.groupby(rates)]
+    assert rates[0] == 0
+    assert max(rates) == pytest.approx(1e-5)
+    assert rates.index(max(rates)) == 2, "10 % of 20 steps"
+    assert all(later < earlier for earlier, later in itertools.pairwise(rates[2:]))
+    assert rates[-1] == pytest.approx(1e-5 * 0.5 * (1 + np.cos(np.pi * 17 / 18)), rel=1e-4), "the cosine's last step"

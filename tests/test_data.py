@@ -1,6 +1,12 @@
 """Rows: read from every kind of file, cleaned, cut and split alike for all models."""
 
+import os
+import shutil
+import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -10,11 +16,12 @@ import pytest
 from distillation import hub
 from distillation.data import NO_TRANSLATION, Fold, clean, cut, hold_out, load_splits
 from distillation.errors import UserError
-from distillation.sources import read_task
-from distillation.tasks import GLUE_TASKS, PAWSX_LANGUAGES, pawsx_task
+from distillation.sources import read_splits
+from distillation.tasks import GLUE_TASKS, pawsx_task
 
 from .conftest import make_settings, write_splits
 
+ROOT = Path(__file__).parent.parent
 RTE, STSB, MNLI, QNLI, SST2 = (GLUE_TASKS[name] for name in ("rte", "stsb", "mnli", "qnli", "sst2"))
 PAIRS = pd.DataFrame(
     {
@@ -44,7 +51,7 @@ def test_every_file_format_gives_the_same_rows(tmp_path, suffix):
     (tmp_path / "rte").mkdir()
     for split in RTE.splits:
         save(PAIRS, tmp_path / "rte" / f"{split}.{suffix}")
-    frame = clean(read_task(tmp_path, RTE)["train"], RTE, "rte/train")
+    frame = clean(read_splits(tmp_path, RTE, RTE.splits)["train"], RTE, "rte/train")
     assert frame.to_dict("list") == {
         "id": ["4", "5", "6"],
         "sentence1": ["a b", 'he said "no"', "ü, 你好"],
@@ -56,22 +63,39 @@ def test_every_file_format_gives_the_same_rows(tmp_path, suffix):
 @pytest.mark.parametrize("nested", [True, False])
 def test_save_to_disk_folder_is_read(tmp_path, nested):
     folder = tmp_path / "rte" if nested else tmp_path
-    datasets.DatasetDict(dict.fromkeys(RTE.splits, datasets.Dataset.from_pandas(PAIRS))).save_to_disk(folder)
-    assert read_task(tmp_path, RTE)["validation"]["idx"].tolist() == [4, 5, 6]
+    rows = datasets.Dataset.from_pandas(PAIRS)
+    if not nested:
+        rows.info.config_name = "rte"  # as load_dataset("nyu-mll/glue", "rte") sets it
+    datasets.DatasetDict(dict.fromkeys(RTE.splits, rows)).save_to_disk(folder)
+    assert read_splits(tmp_path, RTE, RTE.splits)["validation"]["idx"].tolist() == [4, 5, 6]
 
 
-def test_no_network_and_no_files_is_one_line_within_ten_seconds(tmp_path, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
-    hub.is_reachable.cache_clear()
-    start = time.monotonic()
-    with pytest.raises(UserError) as error:
-        read_task(tmp_path / "absent", QNLI)
+def test_save_to_disk_folder_of_another_configuration_is_refused(tmp_path):
+    rows = datasets.Dataset.from_pandas(PAIRS)
+    rows.info.config_name = "rte"
+    datasets.DatasetDict(dict.fromkeys(RTE.splits, rows)).save_to_disk(tmp_path)
+    with pytest.raises(UserError, match="holds the configuration 'rte', not 'mrpc'"):
+        read_splits(tmp_path, GLUE_TASKS["mrpc"], ("train",))
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_no_network_and_no_files_is_one_line_within_ten_seconds(tmp_path, silent):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        if not silent:
+            server.close()
+        start = time.monotonic()
+        process = subprocess.run(
+            [sys.executable, ROOT / "automm_distillation_glue.py", "--glue_task", "qnli"],
+            cwd=tmp_path,
+            env=os.environ | {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": str(tmp_path / "hf")},
+            capture_output=True,
+            text=True,
+        )
     assert time.monotonic() - start < 10
-    message = str(error.value)
-    assert "\n" not in message
-    assert all(hint in message for hint in ("--dataset_path", "cache", "--demo", str(tmp_path / "absent")))
+    assert process.returncode == 2
+    (line,) = (line for line in process.stderr.splitlines() if line.strip())
+    assert all(hint in line for hint in ("--dataset_path", "data/glue/qnli", str(tmp_path / "hf"), "--demo")), line
 
 
 def test_what_the_hub_gives_is_kept_for_the_next_offline_run(tmp_path, monkeypatch):
@@ -83,8 +107,8 @@ def test_what_the_hub_gives_is_kept_for_the_next_offline_run(tmp_path, monkeypat
 
     monkeypatch.setattr(hub, "is_reachable", lambda: True)
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    first = read_task(tmp_path / "glue", RTE)
-    second = read_task(tmp_path / "glue", RTE)
+    first = read_splits(tmp_path / "glue", RTE, RTE.splits)
+    second = read_splits(tmp_path / "glue", RTE, RTE.splits)
     assert asked == [("nyu-mll/glue", "rte", ["train", "validation"])]
     assert first["train"].equals(second["train"])
     assert sorted(path.name for path in (tmp_path / "glue" / "rte").iterdir()) == [
@@ -204,7 +228,7 @@ def test_pawsx_teacher_and_student_languages_may_differ(datasets_folder):
 def test_missing_split_is_named(tmp_path):
     write_splits(tmp_path / "rte", {"train": PAIRS})
     with pytest.raises(UserError, match=r"split 'validation' is missing in .*; found train\.parquet"):
-        read_task(tmp_path, RTE)
+        read_splits(tmp_path, RTE, RTE.splits)
 
 
 def test_training_rows_of_one_class_are_refused(tmp_path):
@@ -213,5 +237,8 @@ def test_training_rows_of_one_class_are_refused(tmp_path):
         load_splits(make_settings(glue_task="rte"), tmp_path)
 
 
-def test_all_seven_languages_are_known():
-    assert {pawsx_task(language).config for language in PAWSX_LANGUAGES} == {"en", "de", "es", "fr", "ja", "ko", "zh"}
+def test_language_that_only_the_teacher_learns_needs_no_test_split(tmp_path, datasets_folder):
+    shutil.copytree(datasets_folder, tmp_path / "data")
+    (tmp_path / "data" / "en" / "test.parquet").unlink()
+    settings = make_settings(benchmark="pawsx", pawsx_teacher_tasks=("en", "de"), pawsx_student_tasks=("de",))
+    assert list(load_splits(settings, tmp_path / "data").tests) == ["de"]

@@ -75,7 +75,7 @@ def test_failed_build_leaves_the_old_entry(tmp_path):
     assert not list(tmp_path.glob(".partial-*"))
 
 
-@pytest.mark.parametrize("damage", ["changed", "missing", "no manifest.json", "not readable"])
+@pytest.mark.parametrize("damage", ["changed", "missing", "no manifest.json", "not readable", "without facts"])
 def test_damaged_entry_is_set_aside_and_made_anew(tmp_path, caplog, damage):
     place = tmp_path / "entry"
     store.obtain(place, {}, since=0, build=write("one"), load=read)
@@ -88,6 +88,9 @@ def test_damaged_entry_is_set_aside_and_made_anew(tmp_path, caplog, damage):
             (place / "manifest.json").unlink()
         case "not readable":
             (place / "manifest.json").write_text('{"files": ')
+        case "without facts":
+            (place / "manifest.json").write_text('{"files": {}}')
+            damage = "not readable"
     assert store.obtain(place, {}, since=0, build=write("two"), load=read) == (("two", "two"), False)
     assert damage in caplog.text
     assert len(list(tmp_path.glob("entry.damaged-*"))) == 1
@@ -126,3 +129,11 @@ def test_manifest_is_part_of_the_entry_and_lists_its_files(tmp_path):
     assert manifest["recipe"] == {"seed": 3}
     assert list(manifest["files"]) == ["weights"]
     assert manifest["finished"] >= started
+
+
+def test_entry_about_to_be_replaced_survives_a_kill(tmp_path):
+    place = tmp_path / "entry"
+    store.obtain(place, {}, since=0, build=write("old"), load=read)
+    place.rename(tmp_path / ".partial-entry.replaced")  # what a kill between the two renames leaves
+    assert store.sweep(tmp_path) == 0
+    assert store.obtain(place, {}, since=0, build=write("new"), load=read) == (("old", "old"), True)

@@ -1,0 +1,103 @@
+"""The three models of a run: teacher and baseline from the cache or trained into it, the student trained anew."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from . import automm, store
+from .automm import Predictor
+from .checkpoints import Checkpoint
+from .data import Fold
+from .preparation import Prepared
+from .settings import Settings
+from .tasks import Task
+
+log = logging.getLogger(__name__)
+
+
+def finetuned(role: str, checkpoint: Checkpoint, fold: Fold, prepared: Prepared) -> tuple[Predictor, dict[str, Any]]:
+    """The teacher or the baseline: from the cache with ``--resume``, else trained and put there.
+
+    :return: the model, and the facts of its training (seconds, steps, whether it came from the cache, path).
+    """
+    settings, task = prepared.settings, prepared.task
+    parameters = automm.hyperparameters(settings, prepared.device, str(checkpoint.path), role=role)
+    recipe = cache_recipe(role, task, fold, checkpoint, parameters, settings, automm.versions())
+    config = task.name if settings.benchmark == "pawsx" else task.config  # mnlim and mnlimm share mnli's models
+    place = Path(settings.finetuned_model_cache_folder) / f"{role}-{config}-{store.fingerprint(recipe)}"
+
+    def build(folder: Path) -> Mapping[str, Any]:
+        name = settings.teacher_model if role == "teacher" else settings.student_model
+        log.info("training the %s: %s, %s rows", role, name, f"{len(fold.train):,}")
+        return _timed(lambda: _fit(folder, fold, parameters, prepared))
+
+    def load(folder: Path, facts: Mapping[str, Any]) -> tuple[Predictor, dict[str, Any]]:
+        return automm.load(folder, task, verbosity=settings.verbosity), dict(facts)
+
+    since = 0 if settings.resume else prepared.started
+    (predictor, facts), found = store.obtain(place, recipe, since=since, build=build, load=load)
+    if found:
+        log.info("loaded the %s: %s", role, place)
+    return predictor, facts | {"from_cache": found, "path": str(place.resolve())}
+
+
+def distilled(teacher: Predictor, run_folder: Path, prepared: Prepared) -> tuple[Predictor, dict[str, Any]]:
+    """The student, trained anew in every run and left in ``run_folder``; and the facts of its training."""
+    settings, fold = prepared.settings, prepared.splits.student
+    parameters = automm.hyperparameters(settings, prepared.device, str(prepared.student.path), role="student")
+    parameters |= automm.distiller_hyperparameters(settings)
+    log.info("distilling the student: %s, %s rows", settings.student_model, f"{len(fold.train):,}")
+    with store.locked(run_folder, disposable=True), store.staged(run_folder) as partial:
+        facts = _timed(lambda: _fit(partial / "student", fold, parameters, prepared, teacher))
+    student = automm.load(run_folder / "student", prepared.task, verbosity=settings.verbosity)
+    return student, facts | {"path": str((run_folder / "student").resolve())}
+
+
+def cache_recipe(
+    role: str,
+    task: Task,
+    fold: Fold,
+    checkpoint: Checkpoint,
+    parameters: Mapping[str, Any],
+    settings: Settings,
+    versions: Mapping[str, str],
+) -> dict[str, Any]:
+    """All that shapes a fine-tuned model; its fingerprint is the model's name in the cache."""
+    return {
+        "role": role,
+        "problem_type": task.problem_type,
+        "classes": task.classes,
+        "selection_metric": task.selection_metric,
+        "columns": task.model_columns,
+        "rows": fold.fingerprint,
+        "checkpoint": checkpoint.fingerprint,
+        # The checkpoint's place on this machine does not shape the model; its content does.
+        "hyperparameters": {name: value for name, value in parameters.items() if "checkpoint_name" not in name},
+        "seed": settings.seed,
+        "time_limit": settings.time_limit,
+        "versions": dict(versions),
+    }
+
+
+def _fit(
+    folder: Path, fold: Fold, parameters: Mapping[str, Any], prepared: Prepared, teacher: Predictor | None = None
+) -> dict[str, Any]:
+    settings = prepared.settings
+    return automm.fit(
+        folder,
+        fold,
+        prepared.task,
+        parameters,
+        seed=settings.seed,
+        time_limit=settings.time_limit,
+        teacher=teacher,
+        verbosity=settings.verbosity,
+    )
+
+
+def _timed(fit: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    start = time.monotonic()
+    facts = fit()
+    return facts | {"seconds": time.monotonic() - start}
