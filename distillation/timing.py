@@ -6,7 +6,7 @@ over the repeats, and an interval for the ratio of the paired passes.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
@@ -60,7 +60,11 @@ def compare(
         model.hide_progress()
 
     def both(run: Callable[[Predictor], Callable[[], object]], rows: pd.DataFrame, batch_size: int) -> SpeedUp:
-        return measure(run(teacher), run(student), synchronize, rows=len(rows), batch_size=batch_size, repeats=repeats)
+        lengths = teacher.token_counts(rows)
+        measured = measure(
+            run(teacher), run(student), synchronize, rows=len(rows), batch_size=batch_size, repeats=repeats
+        )
+        return replace(measured, tokens=(float(lengths.mean()), int(lengths.max())))
 
     return {
         "forward": both(lambda model: model.forward_passes(rows, batch_size), rows, batch_size),
