@@ -20,7 +20,7 @@ from .settings import Settings
 from .tasks import DEMO_LANGUAGES
 
 TRAIN_ROWS, TUNING_ROWS, TEST_ROWS = 3000, 300, 1000
-ROLE_SWAPS = 0.3  # of the pairs with another meaning; the others change the verb, which even a bag of words can see
+ROLE_SWAPS = 0.6  # of the pairs with another meaning; the others change the verb, which even a bag of words can see
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Shape:
     heads: int
 
 
-TEACHER, STUDENT = Shape(layers=2, width=64, heads=4), Shape(layers=1, width=48, heads=4)
+TEACHER, STUDENT = Shape(layers=2, width=64, heads=4), Shape(layers=1, width=32, heads=4)
 
 
 def prepare(settings: Settings, folder: Path) -> tuple[Path, str, str]:
@@ -82,11 +82,15 @@ def prepare(settings: Settings, folder: Path) -> tuple[Path, str, str]:
     return made / "data", teacher, student
 
 
-def make_pairs(language: Language, rows: int, seed: int) -> pd.DataFrame:
-    """``rows`` sentence pairs with columns idx, sentence1, sentence2, label (1 = same meaning)."""
+def make_pairs(language: Language, rows: int, seed: int, seen: set[tuple[str, str]] | None = None) -> pd.DataFrame:
+    """``rows`` different sentence pairs with columns idx, sentence1, sentence2, label (1 = same meaning).
+
+    :param seen: pairs not to make again; those made are added.
+    """
     rng = random.Random(seed)
-    made = []
-    for number in range(rows):
+    seen = set() if seen is None else seen
+    made: list[tuple[int, str, str, int]] = []
+    while len(made) < rows:
         agent, patient = rng.sample(language.people, 2)
         verb = other_verb = rng.randrange(len(language.verbs))
         roles = (agent, patient)
@@ -96,12 +100,14 @@ def make_pairs(language: Language, rows: int, seed: int) -> pd.DataFrame:
         elif not same:
             other_verb = rng.choice([group for group in range(len(language.verbs)) if group != verb])
         circumstance = rng.choice(language.circumstances)
-        sentences = [
+        first, second = (
             f"{language.article} {who} {rng.choice(language.verbs[group])} {language.article} {whom} "
             f"{rng.choice(circumstance)}"
             for (who, whom), group in (((agent, patient), verb), (roles, other_verb))
-        ]
-        made.append((number, *sentences, int(same)))
+        )
+        if (first, second) not in seen:
+            seen.add((first, second))
+            made.append((len(made), first, second, int(same)))
     return pd.DataFrame(made, columns=["idx", "sentence1", "sentence2", "label"])
 
 
@@ -177,13 +183,10 @@ def _build(folder: Path, benchmark: str) -> dict[str, list[str]]:
         }
     sentences: list[str] = []
     for config, language in names.items():
-        seen = pd.DataFrame(columns=["sentence1", "sentence2"])
+        seen: set[tuple[str, str]] = set()  # no pair is in two splits
         (folder / "data" / config).mkdir(parents=True)
         for seed, (split, rows) in enumerate(sizes.items()):
-            pairs = make_pairs(LANGUAGES[language], rows, seed).drop_duplicates(["sentence1", "sentence2"])
-            known = pairs.merge(seen, on=["sentence1", "sentence2"], how="left", indicator=True)["_merge"] == "both"
-            pairs = pairs[~known.to_numpy()]  # no pair is in two splits
-            seen = pd.concat([seen, pairs[["sentence1", "sentence2"]]])
+            pairs = make_pairs(LANGUAGES[language], rows, seed, seen)
             pairs.to_parquet(folder / "data" / config / f"{split}.parquet", index=False)
             if split == "train":
                 sentences += [*pairs["sentence1"], *pairs["sentence2"]]
