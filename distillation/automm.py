@@ -111,7 +111,7 @@ class Predictor:
 def hyperparameters(settings: Settings, device: Device, checkpoint: str, *, role: str) -> dict[str, Any]:
     """AutoGluon's hyperparameters for one model; teacher, baseline and student differ in nothing else but the values.
 
-    :param role: "teacher" or "student"; the baseline is trained with the student's.
+    :param role: "teacher", "baseline" or "student"; the last two get the same.
     """
     is_teacher = role == "teacher"
     return {

@@ -86,12 +86,16 @@ def _require_augmentation_data() -> None:
     """
     import nltk
 
-    for resource in ("corpora/wordnet", "corpora/omw-1.4", "taggers/averaged_perceptron_tagger_eng"):
+    def is_there(resource: str) -> bool:
         try:
-            nltk.data.find(resource)
+            return bool(nltk.data.find(resource))
         except LookupError:
+            return False
+
+    for resource in ("corpora/wordnet", "corpora/omw-1.4", "taggers/averaged_perceptron_tagger_eng"):
+        if not is_there(resource) and not is_there(f"{resource}.zip"):  # NLTK reads either
             name = resource.partition("/")[2]
             raise UserError(
                 f"--aug_scale: augmentation needs NLTK's {name}, which is not on this machine; "
                 f"get it with python -m nltk.downloader {name}, or use --aug_scale 0"
-            ) from None
+            )

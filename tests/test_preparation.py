@@ -1,6 +1,7 @@
 """Devices, checkpoints and augmentation data: refused or replaced before training."""
 
 import json
+import zipfile
 
 import httpx
 import huggingface_hub
@@ -62,6 +63,16 @@ def test_augmentation_without_its_data_is_refused(monkeypatch):
     monkeypatch.setattr(nltk.data, "path", [])
     with pytest.raises(UserError, match=r"--aug_scale: .* NLTK's wordnet.*python -m nltk\.downloader wordnet"):
         preparation._require_augmentation_data()
+
+
+def test_augmentation_data_may_be_zipped(monkeypatch, tmp_path):
+    for resource in ("corpora/wordnet", "corpora/omw-1.4", "taggers/averaged_perceptron_tagger_eng"):
+        path = tmp_path / f"{resource}.zip"
+        path.parent.mkdir(exist_ok=True)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(f"{path.stem}/", "")
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
+    preparation._require_augmentation_data()
 
 
 def test_checkpoint_is_known_by_its_content(checkpoints, tmp_path):
