@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 from autogluon.multimodal import MultiModalPredictor
+from autogluon.multimodal.constants import FEATURES, LOGITS
 from autogluon.multimodal.data.utils import turn_on_off_feature_column_info
 from autogluon.multimodal.learners.base import BaseLearner
 from autogluon.multimodal.models.utils import run_model
@@ -25,10 +26,12 @@ from autogluon.multimodal.utils.precision import get_precision_context
 from .data import Fold
 from .devices import Device
 from .errors import TrainingFailed, UserError
-from .settings import CLASS_LOSSES, FEATURE_LOSSES, Settings
+from .losses import TERMS, DistillationLoss, Recipe, Translation
+from .settings import CLASS_LOSSES, FEATURE_LOSSES, WEIGHTS, Settings
 from .tasks import Task
 
 LABEL = "label"
+SHARE_EVERY = 10  # batches
 _AUTOGLUON_VERBOSITY = {"quiet": 1, "normal": 1, "verbose": 3}
 
 
@@ -131,8 +134,21 @@ def hyperparameters(settings: Settings, device: Device, checkpoint: str, *, role
     }
 
 
+def loss_recipe(settings: Settings, task: Task) -> Recipe:
+    """The losses that the student is trained by."""
+    return Recipe(
+        weights={term: getattr(settings, flag) for term, flag in zip(TERMS, WEIGHTS, strict=True)},
+        temperature=settings.temperature,
+        squared_temperature=settings.temperature_scaling == "squared",
+        soft_label=CLASS_LOSSES[settings.soft_label_loss_type or "cross_entropy"],
+        softmax_regression=CLASS_LOSSES[settings.softmax_regression_loss_type],
+        output_feature=FEATURE_LOSSES[settings.output_feature_loss_type],
+        is_regression=task.is_regression,
+    )
+
+
 def distiller_hyperparameters(settings: Settings) -> dict[str, Any]:
-    """What the student's fit has on top of the baseline's."""
+    """The same as AutoGluon's hyperparameters, for its checks and for the configuration saved with the student."""
     soft_label_loss = settings.soft_label_loss_type
     return {
         "distiller.temperature": settings.temperature,
@@ -158,19 +174,22 @@ def fit(
     seed: int,
     time_limit: int | None,
     teacher: Predictor | None = None,
+    recipe: Recipe | None = None,
     verbosity: str = "normal",
 ) -> dict[str, Any]:
     """Fine-tune a checkpoint and leave the finished predictor in ``folder``.
 
     :param parameters: AutoGluon's hyperparameters; with ``distiller.*`` among them if there is a ``teacher``.
     :param teacher: distil from this predictor, which predicts as before afterwards.
-    :return: ``optimizer_steps`` and ``epochs`` that the fit took, None where several GPUs hide them.
+    :param recipe: the losses to distil by.
+    :return: ``optimizer_steps`` and ``epochs`` that the fit took, None where several GPUs hide them; with a teacher,
+        also ``terms``, see :func:`_Distilling.term_table`.
     :raises TrainingFailed: when it ended before the first optimizer step or with weights that are not finite.
     :raises UserError: when the teacher's classes are not the student's.
     """
     columns = [*task.model_columns, LABEL]
     if teacher is not None:
-        _refuse_other_classes(teacher, fold.train[LABEL])
+        columns_of_classes = _teacher_columns(teacher, fold.train[LABEL])
         _show_clean_text(teacher)
     predictor = MultiModalPredictor(
         label=LABEL,
@@ -181,6 +200,9 @@ def fit(
         enable_progress_bar=verbosity != "quiet",
     )
     predictor._learner.__class__ = _Learner  # predictor.py:217 offers no way to choose the learner
+    if teacher is not None:
+        predictor._learner.recipe = recipe
+        predictor._learner.teacher_columns = columns_of_classes
     predictor.fit(
         train_data=fold.train[columns],
         tuning_data=fold.tune[columns],
@@ -221,13 +243,19 @@ def versions() -> dict[str, str]:
     }
 
 
-def _refuse_other_classes(teacher: Predictor, labels: pd.Series) -> None:
-    """AutoGluon compares the number of classes only (utils/distillation.py:43); another order inverts the lesson."""
+def _teacher_columns(teacher: Predictor, labels: pd.Series) -> list[int] | None:
+    """Which of the teacher's outputs belongs to each of the student's classes; None for a regression.
+
+    AutoGluon compares the number of classes only (utils/distillation.py:43); another order would invert the lesson.
+
+    :raises UserError: when the classes differ.
+    """
     if teacher.task.is_regression:
-        return
+        return None
     taught, learned = np.asarray(teacher.automm.class_labels).tolist(), sorted(labels.unique().tolist())
-    if taught != learned:
+    if sorted(taught) != learned:
         raise UserError(f"the teacher's classes {taught} are not the student's classes {learned}")
+    return [taught.index(label) for label in learned]
 
 
 def _show_clean_text(teacher: Predictor) -> None:
@@ -267,13 +295,75 @@ class _FineTuning(_OneSchedule, LitModule):
 
 
 class _Distilling(_OneSchedule, DistillerLitModule):
-    """Trains the student."""
+    """Trains the student by :mod:`losses`, and keeps an account of each term.
+
+    Once in :data:`SHARE_EVERY` batches it measures the size of each weighted term's gradient at the student's pooled
+    feature, through which all of them (those on the logits too) reach the network.
+    """
+
+    loss: DistillationLoss
+
+    def setup(self, stage: str) -> None:
+        """Called by Lightning before the first batch."""
+        self.teacher_model.requires_grad_(False)  # AutoGluon leaves it trainable, which several GPUs would sum up
+        self._sums: dict[int, dict[str, Any]] = {}
+        self._gradients: dict[str, float] = {}
+
+    def _compute_loss(self, student_output: dict, teacher_output: dict, label: torch.Tensor) -> torch.Tensor:
+        """In place of optim/lit_distiller.py:293."""
+        student, teacher = student_output[self.student_model.prefix], teacher_output[self.teacher_model.prefix]
+        terms = self.loss.terms(student[LOGITS], student[FEATURES], teacher[LOGITS], teacher[FEATURES], label)
+        if self.training and torch.is_grad_enabled():
+            self._account(terms, student[FEATURES])
+        return self.loss.total(terms)
+
+    def _account(self, terms: Mapping[str, torch.Tensor], feature: torch.Tensor) -> None:
+        self.log_dict({f"loss/{name}": term.detach() for name, term in terms.items()})
+        sums = self._sums.setdefault(self.current_epoch, {})
+        for name, term in terms.items():
+            sums[name] = sums.get(name, 0.0) + term.detach()
+        sums["batches"] = sums.get("batches", 0) + 1
+        if sums["batches"] % SHARE_EVERY != 1:
+            return
+        sizes = {}
+        for name, term in terms.items():
+            weighted = self.loss.recipe.weights[name] * term
+            (gradient,) = torch.autograd.grad(weighted, feature, retain_graph=True, allow_unused=True)
+            sizes[name] = 0.0 if gradient is None else float(gradient.norm())
+        whole = sum(sizes.values())
+        for name, size in sizes.items():
+            self._gradients[name] = self._gradients.get(name, 0.0) + size
+            self.log(f"gradient_share/{name}", size / whole if whole else 0.0)
+
+    def term_table(self) -> dict[str, dict[str, float]]:
+        """``{term: {"weight", "first_epoch", "last_epoch", "gradient_share"}}``, for the terms with a weight.
+
+        The epochs' numbers are means of the unweighted term; the share is that of the sum of the measured sizes.
+        """
+        first, last = self._sums[min(self._sums)], self._sums[max(self._sums)]
+        whole = sum(self._gradients.values())
+        return {
+            name: {
+                "weight": self.loss.recipe.weights[name],
+                "first_epoch": float(first[name] / first["batches"]),
+                "last_epoch": float(last[name] / last["batches"]),
+                "gradient_share": size / whole if whole else 0.0,
+            }
+            for name, size in self._gradients.items()
+        }
 
 
 class _Learner(BaseLearner):
     """Trains with the modules above, and remembers how far it came. A saved one loads as a BaseLearner."""
 
-    progress: Mapping[str, int | None] = MappingProxyType({"optimizer_steps": 0, "epochs": 0})
+    progress: Mapping[str, Any] = MappingProxyType({"optimizer_steps": 0, "epochs": 0})
+    recipe: Recipe
+    teacher_columns: list[int] | None
+
+    def get_datamodule_per_run(self, df_preprocessor: Any, *args: Any, **kwargs: Any) -> Any:
+        """learners/base.py:864 is where the student's label scale can be seen before training."""
+        self._own_preprocessor = df_preprocessor
+        return super().get_datamodule_per_run(df_preprocessor, *args, **kwargs)
 
     def get_litmodule_per_run(
         self,
@@ -289,7 +379,11 @@ class _Learner(BaseLearner):
             return super().get_litmodule_per_run(optim_kwargs=optim_kwargs, is_train=False)
         if self._teacher_learner is not None:
             teacher = self._teacher_learner._model
-            return _Distilling(student_model=model, teacher_model=teacher, **optim_kwargs, **distillation_kwargs)
+            module = _Distilling(student_model=model, teacher_model=teacher, **optim_kwargs, **distillation_kwargs)
+            module.loss = DistillationLoss(
+                self.recipe, module.output_feature_adaptor, teacher.head, self._translation()
+            )
+            return module
         return _FineTuning(
             model=model,
             model_postprocess_fn=model_postprocess_fn,
@@ -307,5 +401,17 @@ class _Learner(BaseLearner):
                 "optimizer_steps": trainer.global_step if alone else None,
                 "epochs": trainer.current_epoch if alone else None,
             }
+            litmodule = kwargs.get("litmodule", args[0] if args else None)
+            if alone and isinstance(litmodule, _Distilling):
+                self.progress["terms"] = litmodule.term_table()
             self._enable_progress_bar = False  # the soup's evaluations (learners/base.py:1448) need none
         return outcome
+
+    def _translation(self) -> Translation:
+        """From the teacher's outputs to the student's classes, or to its label scale."""
+        if self.teacher_columns is not None:
+            return Translation(columns=self.teacher_columns)
+        # data/preprocess_dataframe.py:82: each predictor standardises the labels that it was trained on.
+        own, taught = self._own_preprocessor._label_scaler, self._teacher_learner._df_preprocessor._label_scaler
+        (factor,), (shift,) = taught.scale_ / own.scale_, (taught.mean_ - own.mean_) / own.scale_
+        return Translation(factor=float(factor), shift=float(shift))

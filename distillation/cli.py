@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from .errors import TrainingFailed, UserError
-from .settings import CLASS_LOSSES, FEATURE_LOSSES, PRECISIONS, Settings
+from .settings import CLASS_LOSSES, FEATURE_LOSSES, PRECISIONS, TEMPERATURE_SCALINGS, Settings
 from .tasks import DEMO_LANGUAGES, PAWSX_LANGUAGES
 
 DEFAULTS: dict[str, Any] = dict(
@@ -24,6 +24,7 @@ DEFAULTS: dict[str, Any] = dict(
     train_nodistill=True,
     seed=123,
     temperature=5.0,
+    temperature_scaling="none",
     hard_label_weight=0.1,
     soft_label_weight=1.0,
     softmax_regression_weight=0.0,
@@ -238,6 +239,15 @@ def _add_distillation_flags(group: Any) -> None:
         flag(group, name, type=float, metavar="W", help=help, unit="factor", off="0")
 
     flag(group, "--temperature", type=float, help="divides both logits in the soft label loss", unit="factor", off="1")
+    flag(
+        group,
+        "--temperature_scaling",
+        choices=TEMPERATURE_SCALINGS,
+        help="multiply the soft label loss by the temperature squared (Hinton et al. 2015) or not (AutoGluon): "
+        "at 5 that is 25 times the weight; a regression has no temperature",
+        unit="name",
+        off="none",
+    )
     weight("--hard_label_weight", "weight of the loss against the true labels")
     weight("--soft_label_weight", "weight of the loss against the teacher's softened outputs")
     weight("--softmax_regression_weight", "weight of the teacher's head on the student's feature (Yang et al. 2021)")

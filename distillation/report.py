@@ -35,6 +35,7 @@ def show(row: Mapping[str, Any], console: Console) -> None:
     console.print(table)
     for test_set, metric, reason in reasons:
         console.print(f"Distillation ratio n/a on {test_set} ({metric}): {reason}.")
+    _show_terms(row["training"]["student"].get("terms"), console)
     console.print(_speed_line(row))
     console.print(_cost_line(row))
     console.print("Distillation ratio = (student - baseline) / (teacher - baseline): 0 no gain, 1 the teacher's score.")
@@ -50,6 +51,25 @@ def show(row: Mapping[str, Any], console: Console) -> None:
         highlight=False,
         markup=False,
     )
+
+
+def _show_terms(terms: Mapping[str, Mapping[str, float]] | None, console: Console) -> None:
+    """What each loss did during the student's training; nothing where several GPUs kept it to themselves."""
+    if not terms:
+        return
+    table = Table(title="What trained the student", title_justify="left", title_style="bold")
+    table.add_column("Loss")
+    for heading in ("Weight", "Mean in the\nfirst epoch", "Mean in the\nlast epoch", "Share of\nthe gradient"):
+        table.add_column(heading, justify="right")
+    for name, term in terms.items():
+        table.add_row(
+            name.replace("_", " "),
+            f"{term['weight']:g}",
+            f"{term['first_epoch']:.4g}",
+            f"{term['last_epoch']:.4g}",
+            f"{term['gradient_share']:.1%}",
+        )
+    console.print(table)
 
 
 def number(value: float | None, form: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from .errors import UserError
 from .tasks import DEMO_LANGUAGES, DEMO_TASK, GLUE_TASKS, Task, pawsx_task
 
+TEMPERATURE_SCALINGS = ("none", "squared")
 PRECISIONS = ("16", "16-mixed", "bf16", "bf16-mixed", "32")
 CLASS_LOSSES = {"cross_entropy": "cross_entropy", "mean_square_error": "mse", "mse": "mse"}
 FEATURE_LOSSES = {"mean_square_error": "mse", "mse": "mse", "cosine_distance": "cosine", "cosine": "cosine"}
@@ -52,6 +53,7 @@ class Settings:
     seed: int
 
     temperature: float
+    temperature_scaling: str
     hard_label_weight: float
     soft_label_weight: float
     softmax_regression_weight: float
@@ -107,19 +109,9 @@ class Settings:
             raise UserError(f"--{name} {value}: needs {minimum} or more{f' ({hint})' if hint else ''}")
 
     def _check_losses(self) -> None:
-        if FEATURE_LOSSES[self.output_feature_loss_type] == "cosine":
-            raise UserError(
-                f"--output_feature_loss_type {self.output_feature_loss_type}: AutoGluon 1.6.3 crashes on it; "
-                "use mean_square_error"
-            )
-        if self.tasks[0].is_regression:
-            if self.soft_label_loss_type == "cross_entropy":
-                raise UserError("--soft_label_loss_type cross_entropy: there are no classes in a regression; use mse")
-            if self.softmax_regression_weight > 0:
-                raise UserError(
-                    f"--softmax_regression_weight {self.softmax_regression_weight}: AutoGluon 1.6.3 compares every row "
-                    "with every other one on a regression task; use 0 there"
-                )
+        for name in ("soft_label_loss_type", "softmax_regression_loss_type"):
+            if self.tasks[0].is_regression and getattr(self, name) == "cross_entropy":
+                raise UserError(f"--{name} cross_entropy: there are no classes in a regression; use mse")
 
     @property
     def tasks(self) -> tuple[Task, ...]:

@@ -50,7 +50,8 @@ def distilled(teacher: Predictor, run_folder: Path, prepared: Prepared) -> tuple
     parameters |= automm.distiller_hyperparameters(settings)
     log.info("distilling the student: %s, %s rows", settings.student_model, f"{len(fold.train):,}")
     with store.locked(run_folder, disposable=True), store.staged(run_folder) as partial:
-        facts = _timed(lambda: _fit(partial / "student", fold, parameters, prepared, teacher))
+        recipe = automm.loss_recipe(settings, prepared.task)
+        facts = _timed(lambda: _fit(partial / "student", fold, parameters, prepared, teacher=teacher, recipe=recipe))
     student = automm.load(run_folder / "student", prepared.task, verbosity=settings.verbosity)
     return student, facts | {"path": str((run_folder / "student").resolve())}
 
@@ -82,7 +83,7 @@ def cache_recipe(
 
 
 def _fit(
-    folder: Path, fold: Fold, parameters: Mapping[str, Any], prepared: Prepared, teacher: Predictor | None = None
+    folder: Path, fold: Fold, parameters: Mapping[str, Any], prepared: Prepared, **distillation: Any
 ) -> dict[str, Any]:
     settings = prepared.settings
     return automm.fit(
@@ -92,8 +93,8 @@ def _fit(
         parameters,
         seed=settings.seed,
         time_limit=settings.time_limit,
-        teacher=teacher,
         verbosity=settings.verbosity,
+        **distillation,
     )
 
 

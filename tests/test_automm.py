@@ -19,6 +19,8 @@ from distillation import automm
 from distillation.data import Fold
 from distillation.devices import Device
 from distillation.errors import TrainingFailed, UserError
+from distillation.losses import DistillationLoss
+from distillation.settings import WEIGHTS
 from distillation.tasks import GLUE_TASKS
 
 from .conftest import SENTENCES, make_settings
@@ -33,6 +35,78 @@ def parameters(checkpoints, role, **changes):
     settings = make_settings(**{"max_epochs": 1, "teacher_max_epochs": 1, "batch_size": 32, "num_workers": 0} | changes)
     made = automm.hyperparameters(settings, CPU, str(checkpoints / role), role=role)
     return made | (automm.distiller_hyperparameters(settings) if role == "student" else {})
+
+
+# Labels of a binary, a three-class and a regression task for the same sentences.
+TASKS = {"rte": FRAME["label"], "mnli": FRAME.index % 3, "stsb": FRAME["label"] * 3.0 + FRAME.index % 5 * 0.5}
+
+
+def fold_of(name, frame=FRAME):
+    frame = frame.assign(label=TASKS[name])
+    return Fold(frame[:64], frame[64:96])
+
+
+@pytest.fixture(scope="module")
+def teachers(checkpoints, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("teachers")
+    for name in TASKS:
+        made = parameters(checkpoints, "teacher")
+        automm.fit(folder / name, fold_of(name), GLUE_TASKS[name], made, seed=1, time_limit=None, verbosity="quiet")
+    return folder
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("only", [*((weight,) for weight in WEIGHTS), WEIGHTS])
+def test_every_loss_alone_and_all_together_train_without_nan(teachers, checkpoints, tmp_path, name, only):
+    """The feature loss in its cosine form; the last of 64 rows in batches of 21 comes alone."""
+    task = GLUE_TASKS[name]
+    settings = make_settings(
+        glue_task=name,
+        output_feature_loss_type="cosine_distance",
+        **{weight: float(weight in only) for weight in WEIGHTS},
+    )
+    facts = automm.fit(
+        tmp_path / "student",
+        fold_of(name),
+        task,
+        parameters(checkpoints, "student", batch_size=21, per_gpu_batch_size=21),
+        seed=1,
+        time_limit=None,
+        teacher=automm.load(teachers / name, task, verbosity="quiet"),
+        recipe=automm.loss_recipe(settings, task),
+        verbosity="quiet",
+    )
+    terms = facts["terms"]
+    assert set(terms) == {weight.removesuffix("_weight").removesuffix("_loss") for weight in only}
+    assert all(np.isfinite(list(term.values())).all() for term in terms.values())
+    assert sum(term["gradient_share"] for term in terms.values()) == pytest.approx(1)
+    assert all(term["gradient_share"] > 0 for term in terms.values())
+    assert np.isfinite(automm.load(tmp_path / "student", task, verbosity="quiet").predict(FRAME[:8])).all()
+
+
+def test_teacher_with_another_label_scale_is_translated(teachers, checkpoints, tmp_path, monkeypatch):
+    """The student learns from the upper half of the scale only; its standardised labels are not the teacher's."""
+    task = GLUE_TASKS["stsb"]
+    seen = []
+    monkeypatch.setattr(automm, "DistillationLoss", lambda *made: seen.append(made) or DistillationLoss(*made))
+    whole = fold_of("stsb")
+    half = Fold(whole.train[whole.train["label"] >= 2.5], whole.tune)
+    automm.fit(
+        tmp_path / "student",
+        half,
+        task,
+        parameters(checkpoints, "student"),
+        seed=1,
+        time_limit=None,
+        teacher=automm.load(teachers / "stsb", task, verbosity="quiet"),
+        recipe=automm.loss_recipe(make_settings(), task),
+        verbosity="quiet",
+    )
+    ((_, _, _, translate),) = seen
+    points = whole.train["label"].to_numpy()[:5]
+    standard = (points - whole.train["label"].mean()) / whole.train["label"].std(ddof=0)
+    expected = (points - half.train["label"].mean()) / half.train["label"].std(ddof=0)
+    assert translate(torch.from_numpy(standard)).numpy() == pytest.approx(expected)
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +162,11 @@ def test_distilling_leaves_the_teacher_as_it_was_and_no_column_info_behind(teach
         seed=1,
         time_limit=None,
         teacher=teacher,
+        recipe=automm.loss_recipe(make_settings(), RTE),
         verbosity="quiet",
     )
-    assert facts == {"optimizer_steps": 2, "epochs": 1}
+    assert (facts["optimizer_steps"], facts["epochs"]) == (2, 1)
+    assert list(facts["terms"]) == ["hard_label", "soft_label", "output_feature"]
     assert np.array_equal(teacher.predict(FRAME[96:128]), before)
     student = automm.load(folder, RTE, verbosity="quiet")
     for predictor in (teacher, student):
@@ -135,6 +211,7 @@ def test_classes_in_another_order_are_refused(teacher, checkpoints, tmp_path):
             seed=1,
             time_limit=None,
             teacher=teacher,
+            recipe=automm.loss_recipe(make_settings(), RTE),
         )
 
 
@@ -177,6 +254,7 @@ def test_learning_rate_warms_up_and_then_only_falls(teacher, checkpoints, tmp_pa
         seed=1,
         time_limit=None,
         teacher=teacher if role == "student" else None,
+        recipe=automm.loss_recipe(make_settings(), RTE),
         verbosity="quiet",
     )
     assert facts["optimizer_steps"] == 20, "one per epoch"

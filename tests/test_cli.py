@@ -16,7 +16,7 @@ from distillation.settings import WEIGHTS
 ROOT = Path(__file__).parent.parent
 SCRIPTS = {"glue": automm_distillation_glue, "pawsx": automm_distillation_pawsx}
 FLAGS = """
-    --teacher_model --student_model --seed --precision --max_epochs --max_epoch --time_limit --num_gpu --temperature
+    --teacher_model --student_model --seed --temperature_scaling --precision --max_epochs --max_epoch --time_limit --num_gpu --temperature
     --hard_label_weight --soft_label_weight --softmax_regression_weight --output_feature_loss_weight
     --rkd_distance_loss_weight --rkd_angle_loss_weight --soft_label_loss_type --softmax_regression_loss_type
     --output_feature_loss_type --finetuned_model_cache_folder --save_path --resume --train_nodistill --aug_scale
@@ -135,12 +135,15 @@ def test_demo_brings_its_own_defaults_but_flags_win():
         (["--precision", "8"], "argument --precision: invalid choice: '8' (choose from '16', '16-mixed'"),
         (["--soft_label_loss_type", "kl"], "argument --soft_label_loss_type: invalid choice: 'kl'"),
         (["--output_feature_loss_type", "l1"], "invalid choice: 'l1' (choose from 'mean_square_error', 'mse'"),
-        (["--output_feature_loss_type", "cosine"], "use mean_square_error"),
         (["--aug_scale", "2"], "--aug_scale 2.0: needs a share of words from 0 (off) to 1"),
         (["--teacher_learning_rate", "0"], "--teacher_learning_rate 0.0: needs a number above 0"),
         (["--student_weight_decay", "-1"], "--student_weight_decay -1.0: needs 0 or more"),
         (["--resume", "maybe"], "argument --resume: 'maybe' is neither true nor false"),
-        (["--glue_task", "stsb", "--softmax_regression_weight", "1"], "use 0 there"),
+        (
+            ["--glue_task", "stsb", "--softmax_regression_loss_type", "cross_entropy"],
+            "no classes in a regression; use mse",
+        ),
+        (["--temperature_scaling", "cubed"], "invalid choice: 'cubed' (choose from 'none', 'squared')"),
         (["--glue_task", "stsb", "--soft_label_loss_type", "cross_entropy"], "no classes in a regression; use mse"),
         (
             [word for name in WEIGHTS for word in (f"--{name}", "0")],
