@@ -16,13 +16,13 @@ from distillation.settings import WEIGHTS
 ROOT = Path(__file__).parent.parent
 SCRIPTS = {"glue": automm_distillation_glue, "pawsx": automm_distillation_pawsx}
 FLAGS = """
-    --teacher_model --student_model --seed --temperature_scaling --precision --max_epochs --max_epoch --time_limit --num_gpu --temperature
+    --teacher_model --student_model --seed --precision --max_epochs --max_epoch --time_limit --num_gpu --temperature
     --hard_label_weight --soft_label_weight --softmax_regression_weight --output_feature_loss_weight
     --rkd_distance_loss_weight --rkd_angle_loss_weight --soft_label_loss_type --softmax_regression_loss_type
     --output_feature_loss_type --finetuned_model_cache_folder --save_path --resume --train_nodistill --aug_scale
     --dataset_path --demo --teacher_max_epochs --teacher_learning_rate --teacher_weight_decay --student_learning_rate
     --student_weight_decay --batch_size --per_gpu_batch_size --num_workers --max_train_rows --max_test_rows
-    --output_folder --quiet --verbose
+    --output_folder --quiet --verbose --temperature_scaling
 """.split()
 
 
