@@ -73,11 +73,14 @@ def require_appendable(folder: Path) -> None:
 
     :raises UserError: naming the file.
     """
+    path = folder / RESULTS
+    if not path.exists():
+        return
     try:
-        with (folder / RESULTS).open("ab"):
+        with path.open("ab"):
             pass
     except OSError as error:
-        raise UserError(f"--output_folder: {folder / RESULTS} cannot be written to: {error.strerror}") from error
+        raise UserError(f"--output_folder: {path} cannot be written to: {error.strerror}") from error
 
 
 def require_room(folder: Path, flag: str, needed: int) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from distillation.errors import UserError
-from distillation.results import append_row, require_room, require_writable, write_predictions
+from distillation.results import append_row, require_appendable, require_room, require_writable, write_predictions
 
 APPEND = """
 import sys
@@ -58,6 +58,14 @@ def test_folder_that_cannot_be_written_to_is_refused(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"--output_folder .*file.* cannot be written to"):
         require_writable(tmp_path / "file" / "results", "--output_folder")
+
+
+def test_results_file_that_no_row_can_be_added_to_is_refused(tmp_path):
+    require_appendable(tmp_path)
+    assert not list(tmp_path.iterdir()), "looking leaves nothing behind"
+    (tmp_path / "results.jsonl").mkdir()
+    with pytest.raises(UserError, match=r"results\.jsonl cannot be written to: Is a directory"):
+        require_appendable(tmp_path)
 
 
 def test_full_disk_is_refused(tmp_path):
