@@ -4,6 +4,7 @@ Written against autogluon.multimodal 1.6.3. Each use of something private says w
 needed; tests/test_automm.py fails when one of them moves.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -123,6 +124,7 @@ def hyperparameters(settings: Settings, device: Device, checkpoint: str, *, role
         "model.hf_text.text_trivial_aug_maxscale": settings.aug_scale,
         "optim.max_epochs": settings.teacher_max_epochs if is_teacher else settings.max_epochs,
         "optim.lr": settings.teacher_learning_rate if is_teacher else settings.student_learning_rate,
+        "optim.log_every_n_steps": 1,
         "optim.weight_decay": settings.teacher_weight_decay if is_teacher else settings.student_weight_decay,
         "env.batch_size": settings.batch_size,
         "env.per_gpu_batch_size": settings.per_gpu_batch_size,
@@ -306,8 +308,9 @@ class _Distilling(_OneSchedule, DistillerLitModule):
     def setup(self, stage: str) -> None:
         """Called by Lightning before the first batch."""
         self.teacher_model.requires_grad_(False)  # AutoGluon leaves it trainable, which several GPUs would sum up
-        self._sums: dict[int, dict[str, Any]] = {}
-        self._gradients: dict[str, float] = {}
+        self._batches = 0
+        self._epochs: dict[int, dict[str, list[torch.Tensor]]] = {}  # per epoch and term: sum and number of batches
+        self._gradients = dict.fromkeys((name for name, weight in self.loss.recipe.weights.items() if weight > 0), 0.0)
 
     def _compute_loss(self, student_output: dict, teacher_output: dict, label: torch.Tensor) -> torch.Tensor:
         """In place of optim/lit_distiller.py:293."""
@@ -318,39 +321,50 @@ class _Distilling(_OneSchedule, DistillerLitModule):
         return self.loss.total(terms)
 
     def _account(self, terms: Mapping[str, torch.Tensor], feature: torch.Tensor) -> None:
+        """Half precision overflows now and then; such a batch trains nothing, and is not counted either."""
         self.log_dict({f"loss/{name}": term.detach() for name, term in terms.items()})
-        sums = self._sums.setdefault(self.current_epoch, {})
+        sums = self._epochs.setdefault(self.current_epoch, {})
         for name, term in terms.items():
-            sums[name] = sums.get(name, 0.0) + term.detach()
-        sums["batches"] = sums.get("batches", 0) + 1
-        if sums["batches"] % SHARE_EVERY != 1:
+            finite = torch.isfinite(term.detach())
+            counted = sums.setdefault(name, [torch.zeros_like(term.detach()), torch.zeros_like(term.detach())])
+            counted[0] += torch.where(finite, term.detach(), 0.0)
+            counted[1] += finite
+        self._batches += 1
+        if self._batches % SHARE_EVERY != 1:
             return
         sizes = {}
         for name, term in terms.items():
             weighted = self.loss.recipe.weights[name] * term
             (gradient,) = torch.autograd.grad(weighted, feature, retain_graph=True, allow_unused=True)
-            sizes[name] = 0.0 if gradient is None else float(gradient.norm())
+            sizes[name] = 0.0 if gradient is None else float(gradient.float().norm())
         whole = sum(sizes.values())
+        if not math.isfinite(whole):
+            return
         for name, size in sizes.items():
-            self._gradients[name] = self._gradients.get(name, 0.0) + size
+            self._gradients[name] += size
             self.log(f"gradient_share/{name}", size / whole if whole else 0.0)
 
-    def term_table(self) -> dict[str, dict[str, float]]:
+    def term_table(self) -> dict[str, dict[str, float | None]]:
         """``{term: {"weight", "first_epoch", "last_epoch", "gradient_share"}}``, for the terms with a weight.
 
-        The epochs' numbers are means of the unweighted term; the share is that of the sum of the measured sizes.
+        The epochs' numbers are means of the unweighted term, None if it was never finite; the share is that of the sum
+        of the measured sizes.
         """
-        first, last = self._sums[min(self._sums)], self._sums[max(self._sums)]
         whole = sum(self._gradients.values())
+        first, last = self._epochs[min(self._epochs)], self._epochs[max(self._epochs)]
         return {
             name: {
                 "weight": self.loss.recipe.weights[name],
-                "first_epoch": float(first[name] / first["batches"]),
-                "last_epoch": float(last[name] / last["batches"]),
+                "first_epoch": _mean(*first[name]),
+                "last_epoch": _mean(*last[name]),
                 "gradient_share": size / whole if whole else 0.0,
             }
             for name, size in self._gradients.items()
         }
+
+
+def _mean(total: torch.Tensor, count: torch.Tensor) -> float | None:
+    return float(total / count) if count else None
 
 
 class _Learner(BaseLearner):

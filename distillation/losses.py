@@ -27,6 +27,9 @@ TERMS = (HARD_LABEL, SOFT_LABEL, SOFTMAX_REGRESSION, OUTPUT_FEATURE, RKD_DISTANC
 # Differences shorter than this share of the batch's mean difference have no direction to speak of; without the floor,
 # the angle's gradient grows as one over their length.
 SHORTEST_DIRECTION = 1e-3
+# The same for the mean difference itself, as a share of the features' length: a batch whose rows have all but collapsed
+# into one has no relations to speak of either.
+SHORTEST_MEAN = 1e-4
 
 
 def hard_label(logits: Tensor, labels: Tensor) -> Tensor:
@@ -89,20 +92,23 @@ def _differences(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 def _relative_distances(rows: Tensor) -> Tensor:
     _, lengths = _differences(rows)
-    return lengths / _mean_length(lengths)
+    return lengths / torch.maximum(_mean_length(lengths), _least_length(rows))
 
 
 def _cosines(rows: Tensor) -> Tensor:
     differences, lengths = _differences(rows)
-    floor = (SHORTEST_DIRECTION * _mean_length(lengths)).detach()
+    floor = torch.maximum(SHORTEST_DIRECTION * _mean_length(lengths).detach(), _least_length(rows))
     directions = differences / torch.maximum(lengths, floor).unsqueeze(2)
     return directions @ directions.transpose(1, 2)
 
 
 def _mean_length(lengths: Tensor) -> Tensor:
-    """Mean over the pairs of different rows; a tiny number instead of 0 for a batch of identical rows."""
-    rows = len(lengths)
-    return (lengths.sum() / (rows * (rows - 1))).clamp_min(torch.finfo(lengths.dtype).eps)
+    """Mean over the pairs of different rows."""
+    return lengths.sum() / (len(lengths) * (len(lengths) - 1))
+
+
+def _least_length(rows: Tensor) -> Tensor:
+    return (SHORTEST_MEAN * rows.norm(dim=1).mean()).detach().clamp_min(torch.finfo(rows.dtype).eps)
 
 
 @dataclass(frozen=True)

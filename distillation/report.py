@@ -53,7 +53,7 @@ def show(row: Mapping[str, Any], console: Console) -> None:
     )
 
 
-def _show_terms(terms: Mapping[str, Mapping[str, float]] | None, console: Console) -> None:
+def _show_terms(terms: Mapping[str, Mapping[str, float | None]] | None, console: Console) -> None:
     """What each loss did during the student's training; nothing where several GPUs kept it to themselves."""
     if not terms:
         return
@@ -65,8 +65,8 @@ def _show_terms(terms: Mapping[str, Mapping[str, float]] | None, console: Consol
         table.add_row(
             name.replace("_", " "),
             f"{term['weight']:g}",
-            f"{term['first_epoch']:.4g}",
-            f"{term['last_epoch']:.4g}",
+            number(term["first_epoch"], ".4g"),
+            number(term["last_epoch"], ".4g"),
             f"{term['gradient_share']:.1%}",
         )
     console.print(table)
@@ -87,6 +87,7 @@ def _title(row: Mapping[str, Any]) -> str:
     return (
         f"{row['task']}: {settings['teacher_model']} -> {settings['student_model']}, seed {settings['seed']}\n"
         f"losses: {weights}; temperature {settings['temperature']:g}"
+        f"{' (loss times its square)' if settings['temperature_scaling'] == 'squared' else ''}"
     )
 
 
