@@ -17,7 +17,8 @@ from .automm import Predictor
 
 WARM_UPS = 3
 REPEATS = 10
-ROWS = 128  # a forward pass takes these, spread evenly over the test set
+MOST_ROWS, FEWEST_ROWS = 128, 16  # of one pass, spread evenly over the test set
+PASS_SECONDS = 1.0  # fewer rows than the most where the teacher would need longer
 LATENCY_ROWS = 8  # one at a time
 
 
@@ -54,10 +55,10 @@ def compare(
     ``forward`` (the headline) and ``latency`` (batches of one row) run the network on rows tokenised beforehand;
     ``end_to_end`` is ``predict`` as a user calls it, tokenisation and set-up included.
     """
-    rows = _spread(frame, ROWS)
-    single = _spread(frame, LATENCY_ROWS)
     for model in (teacher, student):
         model.hide_progress()
+    single = _spread(frame, LATENCY_ROWS)
+    rows = _spread(frame, affordable_rows(teacher.forward_passes(single, 1), len(single), synchronize))
 
     def both(run: Callable[[Predictor], Callable[[], object]], rows: pd.DataFrame, batch_size: int) -> SpeedUp:
         lengths = teacher.token_counts(rows)
@@ -71,6 +72,12 @@ def compare(
         "latency": both(lambda model: model.forward_passes(single, 1), single, 1),
         "end_to_end": both(lambda model: lambda: model.predict(rows), rows, teacher.predict_batch_size),
     }
+
+
+def affordable_rows(run: Callable[[], object], rows: int, synchronize: Callable[[], None]) -> int:
+    """How many rows fit into :data:`PASS_SECONDS`, judged by a second pass of ``run`` over ``rows`` rows."""
+    run()
+    return int(np.clip(PASS_SECONDS * rows / _timed(run, synchronize), FEWEST_ROWS, MOST_ROWS))
 
 
 def measure(

@@ -20,6 +20,13 @@ def test_passes_are_interleaved_warmed_up_and_synchronised():
     assert calls == ["teacher", "student"] * 3 + ["sync", "teacher", "sync", "sync", "student", "sync"] * 10
 
 
+@pytest.mark.parametrize(("seconds_per_pass", "expected"), [(0.001, 128), (0.2, 40), (30, 16)])
+def test_rows_of_a_pass_depend_on_how_slow_the_teacher_is(monkeypatch, seconds_per_pass, expected):
+    clock = iter([0.0, seconds_per_pass])
+    monkeypatch.setattr(timing, "perf_counter", lambda: next(clock))
+    assert timing.affordable_rows(lambda: None, 8, lambda: None) == expected
+
+
 def test_ratio_is_the_median_of_paired_ratios():
     # The machine slows down tenfold halfway; pairs are still worth twice.
     student = np.array([1, 1, 1, 1, 1, 10, 10, 10, 10, 10], dtype=float)
