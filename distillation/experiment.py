@@ -76,6 +76,7 @@ def run(prepared: Prepared) -> dict[str, Any]:
         "run": run_folder.name,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "task": _task_name(prepared),
+        "problem_type": task.problem_type,
         "demonstration": settings.demo,
         "settings": asdict(settings),
         "scores": scores,

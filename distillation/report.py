@@ -54,12 +54,18 @@ def show(row: Mapping[str, Any], console: Console) -> None:
 
 
 def _show_terms(terms: Mapping[str, Mapping[str, float | None]] | None, console: Console) -> None:
-    """What each loss did during the student's training; nothing where several GPUs kept it to themselves."""
+    """What each loss did during the student's training."""
     if not terms:
         return
     table = Table(title="What trained the student", title_justify="left", title_style="bold")
     table.add_column("Loss")
-    for heading in ("Weight", "Mean in the\nfirst epoch", "Mean in the\nlast epoch", "Share of\nthe gradient"):
+    for heading in (
+        "Weight",
+        "Mean in the\nfirst epoch",
+        "Mean in the\nlast epoch",
+        "Share of gradient\nat the logits",
+        "Share of gradient\nat the feature",
+    ):
         table.add_column(heading, justify="right")
     for name, term in terms.items():
         table.add_row(
@@ -67,7 +73,8 @@ def _show_terms(terms: Mapping[str, Mapping[str, float | None]] | None, console:
             f"{term['weight']:g}",
             number(term["first_epoch"], ".4g"),
             number(term["last_epoch"], ".4g"),
-            f"{term['gradient_share']:.1%}",
+            f"{term['logits_share']:.1%}",
+            f"{term['feature_share']:.1%}",
         )
     console.print(table)
 
@@ -84,10 +91,11 @@ def _title(row: Mapping[str, Any]) -> str:
         for name in WEIGHTS
         if settings[name]
     )
+    squared = " (loss times its square)" if settings["temperature_scaling"] == "squared" else ""
+    temperature = "" if row["problem_type"] == "regression" else f"; temperature {settings['temperature']:g}{squared}"
     return (
         f"{row['task']}: {settings['teacher_model']} -> {settings['student_model']}, seed {settings['seed']}\n"
-        f"losses: {weights}; temperature {settings['temperature']:g}"
-        f"{' (loss times its square)' if settings['temperature_scaling'] == 'squared' else ''}"
+        f"losses: {weights}{temperature}"
     )
 
 

@@ -13,9 +13,11 @@ from autogluon.multimodal.learners import base
 from autogluon.multimodal.learners.base import BaseLearner
 from autogluon.multimodal.utils.distillation import DistillationMixin
 from autogluon.multimodal.utils.inference import RealtimeMixin
+from lightning.pytorch import Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from distillation import automm
+from distillation.automm import fitting, learner, predictor
 from distillation.data import Fold
 from distillation.devices import Device
 from distillation.errors import TrainingFailed, UserError
@@ -26,6 +28,7 @@ from distillation.tasks import GLUE_TASKS
 from .conftest import SENTENCES, make_settings
 
 RTE = GLUE_TASKS["rte"]
+DDP = "ddp_spawn_find_unused_parameters_true"  # AutoGluon's default
 CPU = Device(num_gpus=0, precision="32", name="CPU", threads=2)
 FRAME = SENTENCES.rename(columns={"idx": "id"}).astype({"id": str})
 FOLD = Fold(FRAME[:64], FRAME[64:96])
@@ -79,13 +82,13 @@ def test_every_loss_alone_and_all_together_train_without_nan(teachers, checkpoin
     terms = facts["terms"]
     assert set(terms) == {weight.removesuffix("_weight").removesuffix("_loss") for weight in only}
     assert all(np.isfinite(list(term.values())).all() for term in terms.values())
-    assert sum(term["gradient_share"] for term in terms.values()) == pytest.approx(1)
-    assert all(term["gradient_share"] > 0 for term in terms.values())
+    assert sum(term["feature_share"] for term in terms.values()) == pytest.approx(1)
+    assert all(term["feature_share"] > 0 for term in terms.values())
+    assert {name for name in terms if terms[name]["logits_share"] > 0} == {"hard_label", "soft_label"} & set(terms)
     events = EventAccumulator(str(tmp_path / "student"))
     events.Reload()
-    assert {f"loss/{term}" for term in terms} | {f"gradient_share/{term}" for term in terms} <= set(
-        events.Tags()["scalars"]
-    )
+    kinds = ("loss", "logits_share", "feature_share")
+    assert {f"{kind}/{term}" for kind in kinds for term in terms} <= set(events.Tags()["scalars"])
     assert np.isfinite(automm.load(tmp_path / "student", task, verbosity="quiet").predict(FRAME[:8])).all()
 
 
@@ -93,7 +96,7 @@ def test_teacher_with_another_label_scale_is_translated(teachers, checkpoints, t
     """The student learns from the upper half of the scale only; its standardised labels are not the teacher's."""
     task = GLUE_TASKS["stsb"]
     seen = []
-    monkeypatch.setattr(automm, "DistillationLoss", lambda *made: seen.append(made) or DistillationLoss(*made))
+    monkeypatch.setattr(learner, "DistillationLoss", lambda *made: seen.append(made) or DistillationLoss(*made))
     whole = fold_of("stsb")
     half = Fold(whole.train[whole.train["label"] >= 2.5], whole.tune)
     automm.fit(
@@ -174,8 +177,8 @@ def test_distilling_leaves_the_teacher_as_it_was_and_no_column_info_behind(teach
     assert list(facts["terms"]) == ["hard_label", "soft_label", "output_feature"]
     assert np.array_equal(teacher.predict(FRAME[96:128]), before)
     student = automm.load(folder, RTE, verbosity="quiet")
-    for predictor in (teacher, student):
-        (processor,) = predictor.automm._learner._data_processors["text"]
+    for model in (teacher, student):
+        (processor,) = model.automm._learner._data_processors["text"]
         assert processor.requires_column_info is False
     saved = torch.load(folder / "model.ckpt", weights_only=True)["state_dict"]
     assert all(name.startswith("model.") for name in saved), "the student's file holds the student only"
@@ -184,8 +187,8 @@ def test_distilling_leaves_the_teacher_as_it_was_and_no_column_info_behind(teach
 
 def test_forward_passes_run_the_network_that_predict_runs(teacher, monkeypatch):
     seen = []
-    run_model = automm.run_model
-    monkeypatch.setattr(automm, "run_model", lambda model, batch: seen.append(run_model(model, batch)) or seen[-1])
+    run_model = predictor.run_model
+    monkeypatch.setattr(predictor, "run_model", lambda model, batch: seen.append(run_model(model, batch)) or seen[-1])
     teacher.forward_passes(FRAME[:20], batch_size=8)()
     logits = np.concatenate([next(iter(output.values()))["logits"].numpy() for output in seen])
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -195,10 +198,9 @@ def test_forward_passes_run_the_network_that_predict_runs(teacher, monkeypatch):
 
 def test_premise_comes_before_hypothesis_in_the_token_sequence(teacher):
     (processor,) = teacher.automm._learner._data_processors["text"]
-    learner = teacher.automm._learner
-    batch = learner.process_batch(
+    batch = teacher.automm._learner.process_batch(
         data=pd.DataFrame({"sentence2": ["the nurse"], "sentence1": ["the pilot"]}),
-        df_preprocessor=learner._df_preprocessor,
+        df_preprocessor=teacher.automm._learner._df_preprocessor,
         data_processors={"text": [processor]},
     )
     tokens = processor.tokenizer.convert_ids_to_tokens(batch[processor.text_token_ids_key][0])
@@ -242,9 +244,35 @@ def test_teacher_judges_clean_text_when_augmentation_is_on(teacher):
     (processor,) = teacher.automm._learner._data_processors["text"]
     processor.text_trivial_aug_maxscale = 0.1
     processor.train_augmenter = processor.construct_text_augmenter(0.1, None)
-    automm._show_clean_text(teacher)
+    fitting._show_clean_text(teacher)
     assert processor.train_augmenter is None
     assert processor.text_trivial_aug_maxscale == 0
+
+
+def test_several_processes_train_on_their_share_of_the_rows_and_report_back(
+    teacher, checkpoints, tmp_path, monkeypatch
+):
+    """As with several GPUs, where AutoGluon spawns a process for each: here two on the CPU."""
+    monkeypatch.setattr(
+        base.pl,
+        "Trainer",
+        lambda **wanted: Trainer(**wanted | ({"devices": 2, "strategy": DDP} if "max_steps" in wanted else {})),
+    )
+    facts = automm.fit(
+        tmp_path / "student",
+        FOLD,
+        RTE,
+        parameters(checkpoints, "student", batch_size=8, per_gpu_batch_size=8),
+        seed=1,
+        time_limit=None,
+        teacher=teacher,
+        recipe=automm.loss_recipe(make_settings(), RTE),
+        verbosity="quiet",
+    )
+    assert (facts["optimizer_steps"], facts["epochs"]) == (4, 1), "64 rows, 8 in each of two processes"
+    assert sum(term["feature_share"] for term in facts["terms"].values()) == pytest.approx(1)
+    assert not (tmp_path / "student" / "progress.json").exists()
+    assert np.isfinite(automm.load(tmp_path / "student", RTE, verbosity="quiet").predict(FRAME[:8])).all()
 
 
 @pytest.mark.parametrize("role", ["teacher", "student"])
@@ -275,19 +303,3 @@ def test_learning_rate_warms_up_and_then_only_falls(teacher, checkpoints, tmp_pa
     assert rates.index(max(rates)) == 2, "10 % of 20 steps"
     assert all(later < earlier for earlier, later in itertools.pairwise(rates[2:]))
     assert rates[-1] == pytest.approx(1e-5 * 0.5 * (1 + np.cos(np.pi * 17 / 18)), rel=1e-4), "the cosine's last step"
-
-
-def test_overflowing_batch_is_left_out_of_the_account(monkeypatch):
-    """As half precision does now and then: the first of two batches gives an infinite term."""
-    module = automm._Distilling.__new__(automm._Distilling)
-    torch.nn.Module.__init__(module)
-    module.loss = DistillationLoss(automm.loss_recipe(make_settings(), RTE), None, None, None)
-    module.teacher_model = torch.nn.Identity()
-    monkeypatch.setattr(automm._Distilling, "log", lambda *args: None)
-    monkeypatch.setattr(automm._Distilling, "log_dict", lambda *args: None)
-    monkeypatch.setattr(automm._Distilling, "current_epoch", 0)
-    module.setup("fit")
-    feature = torch.ones(3, requires_grad=True)
-    for factor in (float("inf"), 2.0):
-        module._account(dict.fromkeys(("hard_label", "soft_label", "output_feature"), factor * feature.sum()), feature)
-    assert {term["first_epoch"] for term in module.term_table().values()} == {6.0}
