@@ -6,7 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from .errors import TrainingFailed, UserError
-from .settings import CLASS_LOSSES, FEATURE_LOSSES, PRECISIONS, TEMPERATURE_SCALINGS, Settings
+from .settings import (
+    CLASS_LOSSES,
+    FEATURE_LOSSES,
+    PRECISIONS,
+    TEACHER_OUTPUTS,
+    TEACHER_OUTPUTS_PRECISIONS,
+    TEMPERATURE_SCALINGS,
+    Settings,
+)
 from .tasks import DEMO_LANGUAGES, PAWSX_LANGUAGES
 
 DEFAULTS: dict[str, Any] = dict(
@@ -36,7 +44,10 @@ DEFAULTS: dict[str, Any] = dict(
     output_feature_loss_type="mean_square_error",
     num_gpu=-1,
     precision="16-mixed",
-    num_workers=2,
+    num_workers=0,
+    length_grouping=True,
+    teacher_outputs="cached",
+    teacher_outputs_precision="32",
     finetuned_model_cache_folder="cache",
     resume=False,
     output_folder="results",
@@ -53,7 +64,6 @@ DEMO_DEFAULTS: dict[str, Any] = dict(
     batch_size=32,
     max_epochs=8,
     teacher_max_epochs=12,
-    num_workers=0,
     pawsx_teacher_tasks=DEMO_LANGUAGES,
     pawsx_student_tasks=DEMO_LANGUAGES,
     output_folder="results/demo",
@@ -284,7 +294,40 @@ def _add_machine_flags(group: Any) -> None:
         unit="bits",
         off="32",
     )
-    flag(group, "--num_workers", type=int, help="data loading processes", unit="processes", off="0 (none)")
+    flag(
+        group,
+        "--num_workers",
+        type=int,
+        help="processes that load training rows; rows are tokenised once, so they pay for text augmentation only",
+        unit="processes",
+        off="0 (none)",
+    )
+    flag(
+        group,
+        "--length_grouping",
+        nargs="?",
+        const=True,
+        type=parse_bool,
+        metavar="BOOL",
+        help="make batches of rows of about the same length, which need hardly any padding",
+        unit="true/false",
+        off="false (rows in random order)",
+    )
+    flag(
+        group,
+        "--teacher_outputs",
+        choices=TEACHER_OUTPUTS,
+        help="compute the teacher's outputs once and keep them in the cache, or let it read every batch anew",
+        unit="name",
+        off="online",
+    )
+    flag(
+        group,
+        "--teacher_outputs_precision",
+        choices=TEACHER_OUTPUTS_PRECISIONS,
+        help="number format of the kept outputs; 16 takes half the room on disk",
+        unit="bits",
+    )
 
 
 def _add_output_flags(group: Any) -> None:

@@ -19,7 +19,7 @@ from . import automm, comparison, report, results, screen, timing
 from .automm import Predictor
 from .devices import keep_freed_memory
 from .preparation import Prepared
-from .training import distilled, finetuned
+from .training import consulted, distilled, finetuned
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,10 @@ def run(prepared: Prepared) -> dict[str, Any]:
             models["baseline"], training["baseline"] = finetuned("baseline", prepared.student, splits.student, prepared)
         with clock("prediction"):
             outputs["baseline"] = comparison.predict(models["baseline"], splits.tests)
+    with clock("teacher_outputs"):
+        teacher = consulted(models["teacher"], prepared)
     with clock("student"):
-        models["student"], training["student"] = distilled(models["teacher"], run_folder, prepared)
+        models["student"], training["student"] = distilled(teacher, run_folder, prepared)
     with clock("prediction"):
         outputs["student"] = comparison.predict(models["student"], splits.tests)
     results.write_predictions(run_folder / results.PREDICTIONS, splits.tests, outputs)

@@ -8,6 +8,8 @@ from .tasks import DEMO_LANGUAGES, DEMO_TASK, GLUE_TASKS, Task, pawsx_task
 
 TEMPERATURE_SCALINGS = ("none", "squared")
 PRECISIONS = ("16", "16-mixed", "bf16", "bf16-mixed", "32")
+TEACHER_OUTPUTS = ("cached", "online")
+TEACHER_OUTPUTS_PRECISIONS = ("32", "16")
 CLASS_LOSSES = {"cross_entropy": "cross_entropy", "mean_square_error": "mse", "mse": "mse"}
 FEATURE_LOSSES = {"mean_square_error": "mse", "mse": "mse", "cosine_distance": "cosine", "cosine": "cosine"}
 
@@ -67,6 +69,9 @@ class Settings:
     num_gpu: int
     precision: str
     num_workers: int
+    length_grouping: bool
+    teacher_outputs: str
+    teacher_outputs_precision: str
 
     finetuned_model_cache_folder: str
     resume: bool

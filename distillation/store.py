@@ -134,29 +134,35 @@ def obtain(
     with locked(place):
         if place.exists():
             try:
-                manifest = _verified_manifest(place)
+                manifest = verified_manifest(place)
                 if manifest["finished"] >= since:
                     return load(place, manifest["facts"]), True
             except DamagedEntry as error:
-                aside = place.with_name(f"{place.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}")
-                place.rename(aside)
-                log.warning("%s is damaged (%s): set aside as %s, made anew", place.name, error, aside.name)
+                set_aside(place, error)
         with staged(place) as partial:
             facts = dict(build(partial))
-            _write_manifest(partial, recipe, facts)
+            write_manifest(partial, recipe, facts)
         return load(place, facts), False
 
 
-def _lock_path(place: Path) -> Path:
-    return place.with_name(f".{place.name}{_LOCK}")
+def set_aside(place: Path, error: DamagedEntry) -> None:
+    """Move a damaged entry out of the way, and say so. Hold the lock of ``place`` around it."""
+    aside = place.with_name(f"{place.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}")
+    place.rename(aside)
+    log.warning("%s is damaged (%s): set aside as %s, made anew", place.name, error, aside.name)
 
 
-def _write_manifest(folder: Path, recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+def write_manifest(folder: Path, recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Complete the entry that was built at ``folder``."""
     manifest = {"recipe": recipe, "facts": facts, "files": hash_folder(folder), "finished": time.time()}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, allow_nan=False), encoding="utf-8")
 
 
-def _verified_manifest(folder: Path) -> dict[str, Any]:
+def verified_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a whole entry, its files checked against it.
+
+    :raises DamagedEntry: when the entry is not what its manifest says.
+    """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         expected, _, _ = manifest["files"], manifest["facts"], float(manifest["finished"])
@@ -169,3 +175,7 @@ def _verified_manifest(folder: Path) -> dict[str, Any]:
         if found.get(name) != digest:
             raise DamagedEntry(f"{name} is {'changed' if name in found else 'missing'}")
     return manifest
+
+
+def _lock_path(place: Path) -> Path:
+    return place.with_name(f".{place.name}{_LOCK}")

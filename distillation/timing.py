@@ -70,7 +70,7 @@ def compare(
     return {
         "forward": both(lambda model: model.forward_passes(rows, batch_size), rows, batch_size),
         "latency": both(lambda model: model.forward_passes(single, 1), single, 1),
-        "end_to_end": both(lambda model: lambda: model.predict(rows), rows, teacher.predict_batch_size),
+        "end_to_end": both(lambda model: lambda: model.call_predict(rows), rows, teacher.predict_batch_size),
     }
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import automm, store
-from .automm import Predictor
+from . import automm, store, teacher_outputs
+from .automm import Predictor, Teacher
 from .checkpoints import Checkpoint
 from .data import Fold
 from .preparation import Prepared
@@ -43,7 +43,18 @@ def finetuned(role: str, checkpoint: Checkpoint, fold: Fold, prepared: Prepared)
     return predictor, facts | {"from_cache": found, "path": str(place.resolve())}
 
 
-def distilled(teacher: Predictor, run_folder: Path, prepared: Prepared) -> tuple[Predictor, dict[str, Any]]:
+def consulted(predictor: Predictor, prepared: Prepared) -> Teacher:
+    """The teacher as the student's fit takes it: with its outputs for the training rows, from disk or put there."""
+    settings, fold, columns = prepared.settings, prepared.splits.student, prepared.task.model_columns
+    if settings.teacher_outputs == "online":
+        return Teacher(predictor)
+    recipe = {"teacher": predictor.content, "precision": settings.teacher_outputs_precision}
+    folder = Path(settings.finetuned_model_cache_folder) / f"teacher-outputs-{store.fingerprint(recipe)}"
+    outputs = teacher_outputs.obtain(folder, fold.train, columns, settings.teacher_outputs_precision, predictor.outputs)
+    return Teacher(predictor, outputs)
+
+
+def distilled(teacher: Teacher, run_folder: Path, prepared: Prepared) -> tuple[Predictor, dict[str, Any]]:
     """The student, trained anew in every run and left in ``run_folder``; and the facts of its training."""
     settings, fold = prepared.settings, prepared.splits.student
     parameters = automm.hyperparameters(settings, prepared.device, str(prepared.student.path), role="student")
@@ -76,6 +87,7 @@ def cache_recipe(
         "checkpoint": checkpoint.fingerprint,
         # The checkpoint's place on this machine does not shape the model; its content does.
         "hyperparameters": {name: value for name, value in parameters.items() if "checkpoint_name" not in name},
+        "length_grouping": settings.length_grouping,
         "seed": settings.seed,
         "time_limit": settings.time_limit,
         "versions": dict(versions),
@@ -93,6 +105,7 @@ def _fit(
         parameters,
         seed=settings.seed,
         time_limit=settings.time_limit,
+        length_grouping=settings.length_grouping,
         verbosity=settings.verbosity,
         **distillation,
     )

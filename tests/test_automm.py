@@ -2,22 +2,22 @@
 
 import inspect
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from autogluon.multimodal import version
+from autogluon.multimodal import MultiModalPredictor, version
+from autogluon.multimodal.data.datamodule import BaseDataModule
 from autogluon.multimodal.learners import base
 from autogluon.multimodal.learners.base import BaseLearner
-from autogluon.multimodal.utils.distillation import DistillationMixin
-from autogluon.multimodal.utils.inference import RealtimeMixin
 from lightning.pytorch import Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from distillation import automm
-from distillation.automm import fitting, learner, predictor
+from distillation import automm, teacher_outputs
+from distillation.automm import modules, predictor
+from distillation.automm.loading import LengthGroupedSampler
+from distillation.automm.rows import Rows
 from distillation.data import Fold
 from distillation.devices import Device
 from distillation.errors import TrainingFailed, UserError
@@ -49,6 +49,13 @@ def fold_of(name, frame=FRAME):
     return Fold(frame[:64], frame[64:96])
 
 
+def with_outputs(predictor, fold, folder, precision="32"):
+    """The teacher as a student learns from it by default: its outputs are on disk."""
+    columns = predictor.task.model_columns
+    outputs = teacher_outputs.obtain(folder / "outputs", fold.train, columns, precision, predictor.outputs)
+    return automm.Teacher(predictor, outputs)
+
+
 @pytest.fixture(scope="module")
 def teachers(checkpoints, tmp_path_factory):
     folder = tmp_path_factory.mktemp("teachers")
@@ -75,7 +82,7 @@ def test_every_loss_alone_and_all_together_train_without_nan(teachers, checkpoin
         parameters(checkpoints, "student", batch_size=21, per_gpu_batch_size=21),
         seed=1,
         time_limit=None,
-        teacher=automm.load(teachers / name, task, verbosity="quiet"),
+        teacher=with_outputs(automm.load(teachers / name, task, verbosity="quiet"), fold_of(name), tmp_path),
         recipe=automm.loss_recipe(settings, task),
         verbosity="quiet",
     )
@@ -96,7 +103,7 @@ def test_teacher_with_another_label_scale_is_translated(teachers, checkpoints, t
     """The student learns from the upper half of the scale only; its standardised labels are not the teacher's."""
     task = GLUE_TASKS["stsb"]
     seen = []
-    monkeypatch.setattr(learner, "DistillationLoss", lambda *made: seen.append(made) or DistillationLoss(*made))
+    monkeypatch.setattr(modules, "DistillationLoss", lambda *made: seen.append(made) or DistillationLoss(*made))
     whole = fold_of("stsb")
     half = Fold(whole.train[whole.train["label"] >= 2.5], whole.tune)
     automm.fit(
@@ -106,7 +113,7 @@ def test_teacher_with_another_label_scale_is_translated(teachers, checkpoints, t
         parameters(checkpoints, "student"),
         seed=1,
         time_limit=None,
-        teacher=automm.load(teachers / "stsb", task, verbosity="quiet"),
+        teacher=automm.Teacher(automm.load(teachers / "stsb", task, verbosity="quiet")),
         recipe=automm.loss_recipe(make_settings(), task),
         verbosity="quiet",
     )
@@ -138,10 +145,18 @@ def test_private_parts_are_where_they_were():
         "distillation_kwargs",
         "is_train",
     } == set(inspect.signature(BaseLearner.get_litmodule_per_run).parameters) - {"self"}
-    assert {"data", "df_preprocessor", "data_processors"} <= set(
-        inspect.signature(RealtimeMixin.process_batch).parameters
-    )
-    assert "flag=True" in inspect.getsource(DistillationMixin.setup_distillation), "column info is still switched on"
+    assert {
+        "df_preprocessor",
+        "data_processors",
+        "per_gpu_batch_size",
+        "num_workers",
+        "predict_data",
+        "is_train",
+    } == set(inspect.signature(BaseLearner.get_datamodule_per_run).parameters) - {"self"}
+    soup = inspect.getsource(BaseLearner.top_k_average)
+    assert "if self._teacher_learner is not None:" in soup
+    assert "self.evaluate(self._tuning_data" in soup
+    assert "teacher_predictor._learner" in inspect.getsource(MultiModalPredictor.fit)
     assert 'accelerator="gpu" if num_gpus > 0 else config.env.accelerator' in inspect.getsource(base)
 
 
@@ -169,7 +184,7 @@ def test_distilling_leaves_the_teacher_as_it_was_and_no_column_info_behind(teach
         parameters(checkpoints, "student"),
         seed=1,
         time_limit=None,
-        teacher=teacher,
+        teacher=automm.Teacher(teacher),
         recipe=automm.loss_recipe(make_settings(), RTE),
         verbosity="quiet",
     )
@@ -180,6 +195,7 @@ def test_distilling_leaves_the_teacher_as_it_was_and_no_column_info_behind(teach
     for model in (teacher, student):
         (processor,) = model.automm._learner._data_processors["text"]
         assert processor.requires_column_info is False
+        assert model.automm._learner._config.model.names == ["hf_text"]
     saved = torch.load(folder / "model.ckpt", weights_only=True)["state_dict"]
     assert all(name.startswith("model.") for name in saved), "the student's file holds the student only"
     assert student.predict(FRAME[:5]).shape == (5, 2)
@@ -193,18 +209,133 @@ def test_forward_passes_run_the_network_that_predict_runs(teacher, monkeypatch):
     logits = np.concatenate([next(iter(output.values()))["logits"].numpy() for output in seen])
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert [len(next(iter(output.values()))["logits"]) for output in seen] == [8, 8, 4]
-    assert probabilities == pytest.approx(teacher.predict(FRAME[:20]), abs=1e-5)
+    longest_first = np.argsort(-teacher.token_counts(FRAME[:20]), kind="stable")
+    assert probabilities == pytest.approx(teacher.predict(FRAME[:20])[longest_first], abs=1e-5)
 
 
 def test_premise_comes_before_hypothesis_in_the_token_sequence(teacher):
-    (processor,) = teacher.automm._learner._data_processors["text"]
-    batch = teacher.automm._learner.process_batch(
-        data=pd.DataFrame({"sentence2": ["the nurse"], "sentence1": ["the pilot"]}),
-        df_preprocessor=teacher.automm._learner._df_preprocessor,
-        data_processors={"text": [processor]},
-    )
-    tokens = processor.tokenizer.convert_ids_to_tokens(batch[processor.text_token_ids_key][0])
+    rows = teacher._rows(pd.DataFrame({"sentence2": ["the nurse"], "sentence1": ["the pilot"]}))
+    tokens = rows.processor.tokenizer.convert_ids_to_tokens(rows.batch([0])[rows.processor.text_token_ids_key][0])
     assert tokens[:7] == ["[CLS]", "the", "pilot", "[SEP]", "the", "nurse", "[SEP]"]
+
+
+def test_rows_are_those_of_autogluons_own_loader(teacher):
+    """Among them rows that have to be trimmed, empty ones, and such with unknown words."""
+    long = "the nurse paints the bridge " * 60
+    odd = pd.DataFrame(
+        {
+            "sentence1": [long, "the pilot", "", "zebra crossing", long],
+            "sentence2": ["the pilot", long, "the nurse", "", long + long],
+            "label": [0, 1, 0, 1, 1],
+        }
+    )
+    frame = pd.concat([FRAME[:40], odd], ignore_index=True)
+    learner = teacher.automm._learner
+    module = BaseDataModule(
+        df_preprocessor=learner._df_preprocessor,
+        data_processors=learner._data_processors,
+        per_gpu_batch_size=7,
+        num_workers=0,
+        validate_data=frame,
+    )
+    module.set_dataset("validate")
+    (processor,), (label,) = learner._data_processors["text"], learner._data_processors["label"]
+    rows = Rows(processor, learner._df_preprocessor, frame, label_key=label.label_key)
+    assert rows.lengths.max() == processor.max_len, "trimmed"
+    for start, expected in zip(range(0, len(frame), 7), module.val_dataloader(), strict=True):
+        batch = rows.batch(range(start, min(start + 7, len(frame))))
+        assert set(expected) - set(batch) == {processor.choices_ids_key}, "no model reads these"
+        for name, tensor in batch.items():
+            assert tensor.dtype == expected[name].dtype
+            assert torch.equal(tensor, expected[name]), name
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_predict_is_autogluons_predict_read_in_order_of_length(teachers, name):
+    model = automm.load(teachers / name, GLUE_TASKS[name], verbosity="quiet")
+    frame = pd.concat([FRAME[96:128], FRAME[96:97].assign(sentence1="the nurse " * 50)], ignore_index=True)
+    texts = frame[["sentence1", "sentence2"]]
+    if name == "stsb":
+        assert model.predict(frame) == pytest.approx(model.automm.predict(texts, as_pandas=False), abs=1e-5)
+    else:
+        expected = model.automm.predict_proba(texts, as_pandas=False)
+        assert model.predict(frame) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("grouping", [True, False])
+def test_student_of_cached_outputs_is_the_student_of_the_teacher_itself(
+    teachers, checkpoints, tmp_path, name, grouping
+):
+    task, fold = GLUE_TASKS[name], fold_of(name)
+    predictor = automm.load(teachers / name, task, verbosity="quiet")
+    settings = make_settings(glue_task=name, **dict.fromkeys(WEIGHTS, 1.0))
+    weights = {}
+    for kind, teacher in (("cached", with_outputs(predictor, fold, tmp_path)), ("online", automm.Teacher(predictor))):
+        automm.fit(
+            tmp_path / kind,
+            fold,
+            task,
+            parameters(checkpoints, "student", batch_size=16, per_gpu_batch_size=8),
+            seed=1,
+            time_limit=None,
+            length_grouping=grouping,
+            teacher=teacher,
+            recipe=automm.loss_recipe(settings, task),
+            verbosity="quiet",
+        )
+        weights[kind] = torch.load(tmp_path / kind / "model.ckpt", weights_only=True)["state_dict"]
+    assert weights["cached"].keys() == weights["online"].keys()
+    for layer, tensor in weights["cached"].items():
+        assert torch.allclose(tensor, weights["online"][layer], atol=1e-5, rtol=0), layer
+
+
+def test_outputs_that_lack_a_row_are_refused_before_the_fit(teacher, checkpoints, tmp_path):
+    taught = with_outputs(teacher, Fold(FOLD.train[1:], FOLD.tune), tmp_path)
+    with pytest.raises(ValueError, match=r"outputs lack \d+ of 64 rows"):
+        taught.lesson(FOLD.train)
+
+
+def lengths_per_batch(sampler, lengths, batch):
+    order = np.array(list(sampler))
+    return [lengths[order[start : start + batch]] for start in range(0, len(order), batch)]
+
+
+@pytest.mark.parametrize("rows", [1, 7, 8, 100, 1003])
+@pytest.mark.parametrize("grouped", [True, False])
+def test_every_row_comes_once_per_epoch_in_another_order(rows, grouped):
+    lengths = np.random.default_rng(0).integers(5, 100, rows)
+    sampler = LengthGroupedSampler(lengths, 8, seed=1, grouped=grouped)
+    first = list(sampler)
+    assert sorted(first) == list(range(rows))
+    assert list(sampler) == first
+    sampler.set_epoch(1)
+    assert sorted(sampler) == list(range(rows))
+    if rows > 8:
+        assert list(sampler) != first
+
+
+def test_grouped_batches_need_little_padding_and_come_in_mixed_order():
+    lengths = np.random.default_rng(0).geometric(0.02, 2000) + 3
+    padded = {}
+    for grouped in (True, False):
+        batches = lengths_per_batch(LengthGroupedSampler(lengths, 8, seed=1, grouped=grouped), lengths, 8)
+        padded[grouped] = sum(len(batch) * batch.max() for batch in batches) / lengths.sum()
+        means = np.array([batch.mean() for batch in batches])
+        assert abs(np.corrcoef(means[1:], means[:-1])[0, 1]) < 0.2, "long and short batches alternate"
+    assert padded[True] < 1.1
+    assert padded[False] > 2
+
+
+def test_several_devices_share_the_rows_and_get_batches_of_like_length():
+    lengths = np.random.default_rng(0).geometric(0.02, 403) + 3
+    shares = [LengthGroupedSampler(lengths, 8, seed=1, grouped=True, replicas=2, rank=rank) for rank in (0, 1)]
+    orders = [list(share) for share in shares]
+    assert len(orders[0]) == len(orders[1]) == 202
+    assert set(orders[0]) | set(orders[1]) == set(range(403))
+    both = [lengths_per_batch(share, lengths, 8)[:25] for share in shares]
+    apart = [abs(one.mean() - other.mean()) for one, other in zip(*both, strict=True)]
+    assert np.median(apart) < 2, "random batches would be about 20 tokens apart"
 
 
 def test_classes_in_another_order_are_refused(teacher, checkpoints, tmp_path):
@@ -217,7 +348,7 @@ def test_classes_in_another_order_are_refused(teacher, checkpoints, tmp_path):
             parameters(checkpoints, "student"),
             seed=1,
             time_limit=None,
-            teacher=teacher,
+            teacher=automm.Teacher(teacher),
             recipe=automm.loss_recipe(make_settings(), RTE),
         )
 
@@ -236,19 +367,6 @@ def test_diverged_fit_is_an_error(checkpoints, tmp_path):
         automm.fit(tmp_path / "t", FOLD, RTE, wild, seed=1, time_limit=None, verbosity="quiet")
 
 
-def test_teacher_judges_clean_text_when_augmentation_is_on(teacher):
-    augmenting = replace(make_settings(), aug_scale=0.1)
-    assert (
-        automm.hyperparameters(augmenting, CPU, "x", role="teacher")["model.hf_text.text_trivial_aug_maxscale"] == 0.1
-    )
-    (processor,) = teacher.automm._learner._data_processors["text"]
-    processor.text_trivial_aug_maxscale = 0.1
-    processor.train_augmenter = processor.construct_text_augmenter(0.1, None)
-    fitting._show_clean_text(teacher)
-    assert processor.train_augmenter is None
-    assert processor.text_trivial_aug_maxscale == 0
-
-
 def test_several_processes_train_on_their_share_of_the_rows_and_report_back(
     teacher, checkpoints, tmp_path, monkeypatch
 ):
@@ -265,7 +383,7 @@ def test_several_processes_train_on_their_share_of_the_rows_and_report_back(
         parameters(checkpoints, "student", batch_size=8, per_gpu_batch_size=8),
         seed=1,
         time_limit=None,
-        teacher=teacher,
+        teacher=automm.Teacher(teacher),
         recipe=automm.loss_recipe(make_settings(), RTE),
         verbosity="quiet",
     )
@@ -286,7 +404,7 @@ def test_learning_rate_warms_up_and_then_only_falls(teacher, checkpoints, tmp_pa
         wanted | {"optim.patience": 100, "optim.lr": 1e-5},
         seed=1,
         time_limit=None,
-        teacher=teacher if role == "student" else None,
+        teacher=automm.Teacher(teacher) if role == "student" else None,
         recipe=automm.loss_recipe(make_settings(), RTE),
         verbosity="quiet",
     )

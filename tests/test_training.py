@@ -54,7 +54,8 @@ def name(**changes):
                 "teacher_weight_decay": 0.0,
                 "batch_size": 64,
                 "per_gpu_batch_size": 16,
-                "num_workers": 0,
+                "num_workers": 2,
+                "length_grouping": False,
                 "aug_scale": 0.1,
                 "time_limit": 60,
             }.items()

@@ -7,5 +7,15 @@ needed; tests/test_automm.py fails when one of them moves.
 from .configuration import distiller_hyperparameters, hyperparameters, loss_recipe, versions
 from .fitting import fit
 from .predictor import Predictor, load
+from .teaching import Teacher
 
-__all__ = ["Predictor", "distiller_hyperparameters", "fit", "hyperparameters", "load", "loss_recipe", "versions"]
+__all__ = [
+    "Predictor",
+    "Teacher",
+    "distiller_hyperparameters",
+    "fit",
+    "hyperparameters",
+    "load",
+    "loss_recipe",
+    "versions",
+]

@@ -1,4 +1,4 @@
-"""The learner behind ``MultiModalPredictor``, as AutoGluon has it, but training with our own modules."""
+"""The learner behind ``MultiModalPredictor``, as AutoGluon has it, but with our own rows, batches and losses."""
 
 import json
 from collections.abc import Mapping
@@ -6,26 +6,70 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from autogluon.multimodal.learners.base import BaseLearner
 
-from ..losses import DistillationLoss, Recipe, Translation
+from ..losses import Recipe
+from .loading import RowsToPredict, TrainingRows
 from .modules import Distilling, FineTuning
+from .rows import Rows
+from .teaching import Teacher
 
 
 class Learner(BaseLearner):
-    """Trains with our modules, and remembers how far it came. A saved one loads as a BaseLearner.
+    """One fit. A saved one loads as a BaseLearner.
 
-    ``recipe`` and ``teacher_columns`` (see ``Translation``) have to be set before a fit with a teacher.
+    What it does not share with AutoGluon has to be set before the fit; ``recipe`` only if there is a teacher.
     """
 
     progress: Mapping[str, Any] = MappingProxyType({"optimizer_steps": 0, "epochs": 0})
-    recipe: Recipe
-    teacher_columns: list[int] | None
+    seed: int
+    length_grouping: bool
+    on_gpu: bool
+    recipe: Recipe | None
+    _teacher_learner: Teacher | None
+    _tuning_data: pd.DataFrame
+    _tune: Rows
 
-    def get_datamodule_per_run(self, df_preprocessor: Any, *args: Any, **kwargs: Any) -> Any:
-        """learners/base.py:864 is where the student's label scale can be seen before training."""
+    def setup_distillation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """In place of utils/distillation.py:16, which would rename the teacher and switch on features per column."""
+        return {}
+
+    def get_datamodule_per_run(
+        self,
+        df_preprocessor: Any,
+        data_processors: Mapping[str, Any],
+        per_gpu_batch_size: int,
+        num_workers: int,
+        predict_data: pd.DataFrame | None = None,
+        is_train: bool = True,
+    ) -> Any:
+        """In place of learners/base.py:864: rows tokenised once, in batches of about the same length."""
+        (processor,) = data_processors["text"]
+        if not is_train:  # the soup's evaluations of the tuning rows
+            same = predict_data is self._tuning_data
+            rows = self._tune if same else Rows(processor, df_preprocessor, predict_data)
+            return RowsToPredict(rows, batch_size=per_gpu_batch_size, on_gpu=self.on_gpu)
         self._own_preprocessor = df_preprocessor
-        return super().get_datamodule_per_run(df_preprocessor, *args, **kwargs)
+        (label_processor,) = data_processors["label"]
+        key = label_processor.label_key
+        train = Rows(processor, df_preprocessor, self._train_data, label_key=key, augmented=True)
+        lengths = Rows(processor, df_preprocessor, self._tuning_data).lengths
+        self._tuning_data = self._tuning_data.iloc[np.argsort(-lengths, kind="stable")]
+        self._tune = Rows(processor, df_preprocessor, self._tuning_data, label_key=key)
+        teacher = self._teacher_learner
+        self._lesson = teacher.lesson(self._train_data) if teacher is not None else None
+        return TrainingRows(
+            train,
+            self._tune,
+            batch_size=per_gpu_batch_size,
+            workers=num_workers,
+            seed=self.seed,
+            grouped=self.length_grouping,
+            on_gpu=self.on_gpu,
+            lesson=self._lesson,
+        )
 
     def get_litmodule_per_run(
         self,
@@ -36,24 +80,24 @@ class Learner(BaseLearner):
         distillation_kwargs: Mapping[str, Any] = MappingProxyType({}),
         is_train: bool = True,
     ) -> Any:
-        """As in learners/base.py:930, with our classes for training."""
+        """As in learners/base.py:930, with our modules for training."""
         if not is_train:
             return super().get_litmodule_per_run(optim_kwargs=optim_kwargs, is_train=False)
-        if self._teacher_learner is not None:
-            teacher = self._teacher_learner._model
-            module = Distilling(student_model=model, teacher_model=teacher, **optim_kwargs, **distillation_kwargs)
-            module.loss = DistillationLoss(
-                self.recipe, module.output_feature_adaptor, teacher.head, self._translation()
+        teacher = self._teacher_learner
+        made = (FineTuning if teacher is None else Distilling)(
+            model=model,
+            model_postprocess_fn=model_postprocess_fn,
+            trainable_param_names=peft_param_names,
+            **optim_kwargs,
+        )
+        if teacher is not None:
+            classes = (
+                None if teacher.classes is None else sorted(self._train_data[self._label_column].unique().tolist())
             )
-        else:
-            module = FineTuning(
-                model=model,
-                model_postprocess_fn=model_postprocess_fn,
-                trainable_param_names=peft_param_names,
-                **optim_kwargs,
-            )
-        module.progress_file = Path(self._save_path) / "progress.json"
-        return module
+            translation = teacher.translation(classes, self._own_preprocessor._label_scaler)
+            made.prepare(self._lesson, teacher.head, self.recipe, translation)
+        made.progress_file = Path(self._save_path) / "progress.json"
+        return made
 
     def run_trainer(self, trainer: Any, litmodule: Any, *args: Any, **kwargs: Any) -> Any:
         """learners/base.py:1194, and then the note that the training module left."""
@@ -64,11 +108,7 @@ class Learner(BaseLearner):
             self._enable_progress_bar = False  # the soup's evaluations (learners/base.py:1448) need none
         return outcome
 
-    def _translation(self) -> Translation:
-        """From the teacher's outputs to the student's classes, or to its label scale."""
-        if self.teacher_columns is not None:
-            return Translation(columns=self.teacher_columns)
-        # data/preprocess_dataframe.py:82: each predictor standardises the labels that it was trained on.
-        own, taught = self._own_preprocessor._label_scaler, self._teacher_learner._df_preprocessor._label_scaler
-        (factor,), (shift,) = taught.scale_ / own.scale_, (taught.mean_ - own.mean_) / own.scale_
-        return Translation(factor=float(factor), shift=float(shift))
+    def top_k_average(self, *args: Any, **kwargs: Any) -> Any:
+        """learners/base.py:1391 takes a learner with a teacher for one whose checkpoints hold a distiller's names."""
+        self._teacher_learner = None
+        return super().top_k_average(*args, **kwargs)

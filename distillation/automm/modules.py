@@ -6,31 +6,34 @@ from typing import Any
 
 import torch
 from autogluon.multimodal.constants import FEATURES, LOGITS
-from autogluon.multimodal.optim.lit_distiller import DistillerLitModule
+from autogluon.multimodal.models.utils import run_model
 from autogluon.multimodal.optim.lit_module import LitModule
-from autogluon.multimodal.optim.lr import get_lr_scheduler
+from autogluon.multimodal.optim.lr import apply_single_lr, get_lr_scheduler
+from torch import Tensor, nn
 
 from ..account import TermAccount
-from ..losses import DistillationLoss
+from ..losses import DistillationLoss, Recipe, Translation
+from .teaching import CachedLesson, OnlineLesson
 
 SHARE_EVERY = 10  # batches
 
 
-class _Training:
-    """What teacher, baseline and student have in common."""
+class FineTuning(LitModule):
+    """Trains teacher and baseline; ``progress_file`` has to be set before the fit."""
 
     progress_file: Path
 
     def configure_optimizers(self) -> tuple[list[Any], list[dict[str, Any]]]:
         """Warm up and decay over the true number of optimizer steps.
 
-        AutoGluon's own count is too long for a student on several GPUs (optim/lit_distiller.py:499), and too short
-        where an epoch has fewer batches than a step takes: the learning rate then rises again at the end.
+        AutoGluon's own count (optim/lit_module.py:479) is too short where an epoch has fewer batches than a step takes:
+        the learning rate then rises again at the end.
         """
-        (optimizer,), _ = super().configure_optimizers()  # type: ignore[misc]
+        (optimizer,), _ = super().configure_optimizers()
         for group in optimizer.param_groups:  # AutoGluon's schedule has already set them to its first step's rate
             group["lr"] = group.pop("initial_lr")
-        hparams, steps = self.hparams, self.trainer.estimated_stepping_batches  # type: ignore[attr-defined]
+        self._add_parameters(optimizer)
+        hparams, steps = self.hparams, self.trainer.estimated_stepping_batches
         schedule = get_lr_scheduler(
             optimizer=optimizer,
             num_max_steps=steps,
@@ -42,41 +45,68 @@ class _Training:
 
     def on_train_end(self) -> None:
         """Leave a note for the process that called ``fit``: on several GPUs, it is not the one that trains."""
-        trainer = self.trainer  # type: ignore[attr-defined]
-        if trainer.is_global_zero:
-            self.progress_file.write_text(json.dumps(self._progress(trainer)))
+        if self.trainer.is_global_zero:
+            self.progress_file.write_text(json.dumps(self._progress()))
 
-    def _progress(self, trainer: Any) -> dict[str, Any]:
-        return {"optimizer_steps": trainer.global_step, "epochs": trainer.current_epoch}
+    def _add_parameters(self, optimizer: torch.optim.Optimizer) -> None:
+        """Besides the model's."""
 
-
-class FineTuning(_Training, LitModule):
-    """Trains teacher and baseline."""
+    def _progress(self) -> dict[str, Any]:
+        return {"optimizer_steps": self.trainer.global_step, "epochs": self.trainer.current_epoch}
 
 
-class Distilling(_Training, DistillerLitModule):
+class Distilling(FineTuning):
     """Trains the student by :mod:`distillation.losses`, and keeps an account of each term.
 
-    Gradients are measured once in :data:`SHARE_EVERY` batches. On several GPUs, the account is of the first one's rows.
+    Validation is that of fine-tuning: it needs no teacher. Gradients are measured once in :data:`SHARE_EVERY` batches.
+    On several GPUs, the account is of the first one's rows.
     """
 
-    loss: DistillationLoss
+    def prepare(
+        self, lesson: CachedLesson | OnlineLesson, head: nn.Linear, recipe: Recipe, translation: Translation
+    ) -> None:
+        """To be called once, before the fit: where to learn from, and by which losses.
 
-    def setup(self, stage: str) -> None:
-        """Called by Lightning before the first batch."""
-        self.teacher_model.requires_grad_(False)  # AutoGluon leaves it trainable, which several GPUs would sum up
+        :param head: the teacher's last layer.
+        """
+        self._lesson = lesson
+        # Neither parameters nor part of a checkpoint, but on the device.
+        self.register_buffer("_head_weight", head.weight.detach(), persistent=False)
+        self.register_buffer("_head_bias", head.bias.detach(), persistent=False)
+        own, taught = self.model.out_features, head.in_features
+        self.adaptor = nn.Identity() if own == taught else nn.Linear(own, taught)
+        self._loss = DistillationLoss(recipe, self.adaptor, self._teacher_head, translation)
         self._batches = 0
-        self._account = TermAccount({name: weight for name, weight in self.loss.recipe.weights.items() if weight > 0})
+        self._account = TermAccount({name: weight for name, weight in recipe.weights.items() if weight > 0})
 
-    def _compute_loss(self, student_output: dict, teacher_output: dict, label: torch.Tensor) -> torch.Tensor:
-        """In place of optim/lit_distiller.py:293."""
-        student, teacher = student_output[self.student_model.prefix], teacher_output[self.teacher_model.prefix]
-        terms = self.loss.terms(student[LOGITS], student[FEATURES], teacher[LOGITS], teacher[FEATURES], label)
-        if self.training and torch.is_grad_enabled():
-            self._keep_account(terms, student[LOGITS], student[FEATURES])
-        return self.loss.total(terms)
+    def on_fit_start(self) -> None:
+        """Called by Lightning when the student is on its device."""
+        self._lesson.to(self.device)
 
-    def _keep_account(self, terms: dict[str, torch.Tensor], logits: torch.Tensor, feature: torch.Tensor) -> None:
+    def on_fit_end(self) -> None:
+        """Called by Lightning at the end."""
+        self._lesson.to(torch.device("cpu"))
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """In place of optim/lit_module.py:309."""
+        student = run_model(self.model, batch)[self.model.prefix]
+        logits, feature = student[LOGITS], student[FEATURES]
+        terms = self._loss.terms(logits, feature, *self._lesson.answer(batch["teacher"]), batch[self.model.label_key])
+        self._keep_account(terms, logits, feature)
+        loss = self._loss.total(terms)
+        self.log("train_loss", loss)
+        return loss
+
+    def _teacher_head(self, feature: Tensor) -> Tensor:
+        return nn.functional.linear(feature, self._head_weight, self._head_bias)
+
+    def _add_parameters(self, optimizer: torch.optim.Optimizer) -> None:
+        """The adaptor's, at the full learning rate, as in optim/lit_distiller.py:484."""
+        for group in apply_single_lr(self.adaptor, self.hparams.lr, self.hparams.weight_decay):
+            if group["params"]:
+                optimizer.add_param_group(group)
+
+    def _keep_account(self, terms: dict[str, Tensor], logits: Tensor, feature: Tensor) -> None:
         self.log_dict({f"loss/{name}": term.detach() for name, term in terms.items()})
         self._account.add(self.current_epoch, terms)
         if self._batches % SHARE_EVERY == 0:
@@ -84,5 +114,5 @@ class Distilling(_Training, DistillerLitModule):
                 self.log_dict({f"{output}_share/{name}": share for name, share in shares.items()})
         self._batches += 1
 
-    def _progress(self, trainer: Any) -> dict[str, Any]:
-        return super()._progress(trainer) | {"terms": self._account.table()}
+    def _progress(self) -> dict[str, Any]:
+        return super()._progress() | {"terms": self._account.table()}

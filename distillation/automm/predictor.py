@@ -8,11 +8,17 @@ import numpy as np
 import pandas as pd
 import torch
 from autogluon.multimodal import MultiModalPredictor
+from autogluon.multimodal.constants import FEATURES, LOGITS
 from autogluon.multimodal.models.utils import run_model
 from autogluon.multimodal.utils.precision import get_precision_context
+from scipy.special import softmax
+from tqdm.auto import tqdm
 
+from ..errors import TrainingFailed
+from ..store import hash_folder
 from ..tasks import Task
-from .configuration import LABEL, VERBOSITY
+from .configuration import VERBOSITY
+from .rows import Rows
 
 
 class Predictor:
@@ -24,8 +30,9 @@ class Predictor:
     def __init__(self, automm: Any, task: Task, verbosity: str):
         self.automm = automm
         self.task = task
+        self.shows_progress = verbosity != "quiet"
         # learners/base.py:280: load() offers no way to say that no progress bar is wanted.
-        automm._learner._enable_progress_bar = verbosity != "quiet"
+        automm._learner._enable_progress_bar = self.shows_progress
 
     @property
     def parameters(self) -> int:
@@ -37,12 +44,53 @@ class Predictor:
         """Size of the weights on disk."""
         return (Path(self.automm.path) / "model.ckpt").stat().st_size
 
+    @property
+    def content(self) -> dict[str, Any]:
+        """All that its outputs depend on, besides the rows: weights, tokenizer, precision."""
+        hashes = hash_folder(Path(self.automm.path), ("model.ckpt", "hf_text/*"))
+        return hashes | {"precision": self.automm._learner._config.env.precision}
+
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
-        """Class probabilities of shape (rows, classes) in the order of the task's labels; for a regression (rows,)."""
-        texts = frame[list(self.task.model_columns)]
+        """Class probabilities of shape (rows, classes) in the order of the task's labels; for a regression (rows,).
+
+        The same as ``MultiModalPredictor.predict_proba`` and ``predict`` give.
+        """
+        logits, _ = self.outputs(frame)
         if self.task.is_regression:
-            return np.asarray(self.automm.predict(texts, as_pandas=False), dtype=np.float64)
-        return np.asarray(self.automm.predict_proba(texts, as_pandas=False), dtype=np.float64)
+            return self.automm._learner._df_preprocessor._label_scaler.inverse_transform(logits)[:, 0].astype(float)
+        return softmax(logits.astype(np.float64), axis=1)
+
+    def outputs(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Logits (rows, classes) and pooled features (rows, width) of all rows, in single precision.
+
+        Rows are read in order of length, longest first, so that next to nothing is padded, and given back in theirs.
+
+        :raises TrainingFailed: when they are not all finite.
+        """
+        rows = self._rows(frame)
+        order = np.argsort(-rows.lengths, kind="stable")
+        size = self.predict_batch_size
+        starts = tqdm(
+            range(0, len(order), size),
+            desc="Reading",
+            unit="batch",
+            leave=False,
+            disable=not self.shows_progress or None,
+        )
+        forward = self._forward()
+        made = [forward(rows.batch(order[start : start + size])) for start in starts]
+        self.automm._learner._model.to("cpu")  # a fit may need the room on the GPU
+        results = []
+        for kind in (LOGITS, FEATURES):
+            joined = torch.cat([output[kind].float().cpu() for output in made]).numpy()
+            if not np.isfinite(joined).all():
+                raise TrainingFailed(f"a model's {kind} are not finite; try --precision bf16 or 32")
+            results.append(joined[np.argsort(order)])
+        return results[0], results[1]
+
+    def call_predict(self, frame: pd.DataFrame) -> object:
+        """``MultiModalPredictor.predict`` as its user calls it."""
+        return self.automm.predict(frame[list(self.task.model_columns)], as_pandas=False)
 
     @property
     def predict_batch_size(self) -> int:
@@ -52,43 +100,53 @@ class Predictor:
 
     def token_counts(self, frame: pd.DataFrame) -> np.ndarray:
         """Tokens of each row, special ones included, shape (rows,)."""
-        (processor,) = self.automm._learner._data_processors["text"]
-        return self._batch(frame)[processor.text_valid_length_key].numpy()
+        return self._rows(frame).lengths
 
     def forward_passes(self, frame: pd.DataFrame, batch_size: int) -> Callable[[], None]:
         """A function that runs the network once over ``frame``, tokenised and collated beforehand, on its device.
 
-        Rows are taken in the frame's order, ``batch_size`` at a time, each batch padded to its longest row.
+        Rows are taken in order of length, ``batch_size`` at a time, each batch padded to its longest row.
         """
-        # process_batch (utils/inference.py:312) and run_model (models/utils.py:803) are what predict(realtime=True) is
-        # made of; there is no public way to a forward pass without tokenisation.
-        learner = self.automm._learner
-        device = torch.device("cuda" if learner._config.env.num_gpus else "cpu")
+        rows = self._rows(frame)
+        order = np.argsort(-rows.lengths, kind="stable")
+        forward = self._forward()
         batches = [
-            {key: value.to(device) for key, value in self._batch(frame.iloc[start : start + batch_size]).items()}
-            for start in range(0, len(frame), batch_size)
+            {key: value.to(self._device) for key, value in rows.batch(order[start : start + batch_size]).items()}
+            for start in range(0, len(order), batch_size)
         ]
-        model = learner._model.to(device).eval()
 
         def run() -> None:
-            context = get_precision_context(precision=learner._config.env.precision, device_type=device.type)
-            with context, torch.inference_mode():
-                for batch in batches:
-                    run_model(model, batch)
+            for batch in batches:
+                forward(batch)
 
         return run
 
-    def _batch(self, frame: pd.DataFrame) -> dict[str, torch.Tensor]:
-        learner = self.automm._learner
-        return learner.process_batch(
-            data=frame[list(self.task.model_columns)],
-            df_preprocessor=learner._df_preprocessor,
-            data_processors={kind: made for kind, made in learner._data_processors.items() if kind != LABEL},
-        )
-
     def hide_progress(self) -> None:
         """No progress bars from now on."""
+        self.shows_progress = False
         self.automm._learner._enable_progress_bar = False
+
+    @property
+    def _device(self) -> torch.device:
+        return torch.device("cuda" if self.automm._learner._config.env.num_gpus else "cpu")
+
+    def _rows(self, frame: pd.DataFrame) -> Rows:
+        (processor,) = self.automm._learner._data_processors["text"]
+        return Rows(processor, self.automm._learner._df_preprocessor, frame)
+
+    def _forward(self) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
+        """The network, ready to predict on its device: from a batch to its logits and features."""
+        # run_model (models/utils.py:803) under this context is what predict(realtime=True) is made of
+        # (utils/inference.py:187); there is no public way to a forward pass without tokenisation.
+        learner = self.automm._learner
+        device, precision = self._device, learner._config.env.precision
+        model = learner._model.to(device).eval()
+
+        def forward(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            with get_precision_context(precision=precision, device_type=device.type), torch.inference_mode():
+                return run_model(model, {key: value.to(device) for key, value in batch.items()})[model.prefix]
+
+        return forward
 
 
 def load(folder: Path, task: Task, *, verbosity: str = "normal") -> Predictor:

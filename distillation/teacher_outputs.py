@@ -1,0 +1,129 @@
+"""The teacher's logits and pooled features, computed once and kept on disk.
+
+They depend on nothing but the teacher's weights and a row's text, so every later run, loss weight, seed, epoch and
+choice of languages finds them. A folder holds those of one teacher in one number format, in parts: each part is an
+entry of the store with a manifest and checksums, written whole or not at all, so that a killed pass loses one part.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from . import store
+from .errors import TrainingFailed
+
+KEYS, LOGITS, FEATURES = "keys.npy", "logits.npy", "features.npy"
+PART_ROWS = 16384
+PRECISIONS: dict[str, type[np.floating]] = {"32": np.float32, "16": np.float16}
+
+log = logging.getLogger(__name__)
+
+# Logits (rows, classes) and features (rows, width) of some rows.
+Compute = Callable[[pd.DataFrame], tuple[np.ndarray, np.ndarray]]
+
+
+def row_keys(frame: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
+    """64 bits for each row's texts, shape (rows,): rows of the same text have the same."""
+    digests = (
+        hashlib.blake2b("\0".join(texts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        for texts in zip(*(frame[column] for column in columns), strict=True)
+    )
+    return np.frombuffer(b"".join(digests), dtype="<u8")
+
+
+class TeacherOutputs:
+    """Outputs that are on disk, mapped into memory when a row of them is first read, in each process for itself."""
+
+    def __init__(self, parts: Sequence[Path]):
+        self.parts = list(parts)
+        keys = [np.load(part / KEYS) for part in self.parts]
+        self._keys = np.concatenate([np.empty(0, dtype="<u8"), *keys])
+        order = np.argsort(self._keys, kind="stable")
+        self._keys = self._keys[order]
+        sizes = [len(of_part) for of_part in keys]
+        self._part = np.repeat(np.arange(len(sizes)), sizes)[order]
+        self._row = np.concatenate([np.arange(0), *(np.arange(size) for size in sizes)])[order]
+        self._arrays: list[tuple[np.ndarray, np.ndarray]] | None = None
+
+    def find(self, keys: np.ndarray) -> np.ndarray:
+        """Where each of the keys is, for :meth:`take`; -1 where it is not there."""
+        if not len(self._keys):
+            return np.full(len(keys), -1)
+        places = np.searchsorted(self._keys, keys).clip(max=len(self._keys) - 1)
+        return np.where(self._keys[places] == keys, places, -1)
+
+    def take(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Logits (rows, classes) and features (rows, width) in single precision."""
+        if self._arrays is None:
+            self._arrays = [
+                (np.load(part / LOGITS, mmap_mode="r"), np.load(part / FEATURES, mmap_mode="r")) for part in self.parts
+            ]
+        rows = [(self._arrays[self._part[place]], self._row[place]) for place in places]
+        logits = np.stack([arrays[0][row] for arrays, row in rows])
+        features = np.stack([arrays[1][row] for arrays, row in rows])
+        return logits.astype(np.float32), features.astype(np.float32)
+
+    def __getstate__(self) -> dict:
+        # A mapped array would be pickled, row by row, into each process that trains.
+        return self.__dict__ | {"_arrays": None}
+
+
+def obtain(
+    folder: Path, frame: pd.DataFrame, columns: Sequence[str], precision: str, compute: Compute
+) -> TeacherOutputs:
+    """Outputs for all rows of ``frame``; those that are not in ``folder`` yet are computed and added.
+
+    Of two processes that miss the same rows, one computes them and the other waits.
+
+    :param precision: "32" or "16", the number format on disk.
+    :param compute: the teacher's forward pass, over rows in the given order.
+    :raises TrainingFailed: when an output does not fit into the number format.
+    """
+    unique = frame.drop_duplicates(subset=list(columns))
+    keys = row_keys(unique, columns)
+    with store.locked(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        store.sweep(folder)
+        outputs = TeacherOutputs(_whole_parts(folder))
+        missing = np.flatnonzero(outputs.find(keys) < 0)
+        if len(missing) == 0:
+            log.info("the teacher's outputs for %s rows are on disk: %s", f"{len(keys):,}", folder)
+            return outputs
+        log.info("the teacher reads %s of %s rows", f"{len(missing):,}", f"{len(keys):,}")
+        for start in range(0, len(missing), PART_ROWS):
+            chosen = missing[start : start + PART_ROWS]
+            _write_part(folder, keys[chosen], compute(unique.iloc[chosen]), PRECISIONS[precision])
+        return TeacherOutputs(_whole_parts(folder))
+
+
+def _whole_parts(folder: Path) -> list[Path]:
+    whole = []
+    for part in sorted(folder.glob("part-*")):
+        if ".damaged-" in part.name:
+            continue
+        try:
+            store.verified_manifest(part)
+        except store.DamagedEntry as error:
+            store.set_aside(part, error)
+        else:
+            whole.append(part)
+    return whole
+
+
+def _write_part(
+    folder: Path, keys: np.ndarray, outputs: tuple[np.ndarray, np.ndarray], form: type[np.floating]
+) -> None:
+    with np.errstate(over="ignore"):
+        outputs = outputs[0].astype(form), outputs[1].astype(form)
+    if not all(np.isfinite(made).all() for made in outputs):
+        raise TrainingFailed("the teacher's outputs are too large for --teacher_outputs_precision 16; use 32")
+    name = hashlib.sha256(keys.tobytes()).hexdigest()[:16]
+    with store.staged(folder / f"part-{name}") as partial:
+        partial.mkdir()
+        for file, array in zip((KEYS, LOGITS, FEATURES), (keys, *outputs), strict=True):
+            np.save(partial / file, array)
+        store.write_manifest(partial, {"rows": len(keys)}, {})
