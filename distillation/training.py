@@ -49,7 +49,7 @@ def consulted(predictor: Predictor, prepared: Prepared) -> Teacher:
     if settings.teacher_outputs == "online":
         return Teacher(predictor)
     recipe = {"teacher": predictor.content, "precision": settings.teacher_outputs_precision}
-    folder = Path(settings.finetuned_model_cache_folder) / f"teacher-outputs-{store.fingerprint(recipe)}"
+    folder = Path(settings.finetuned_model_cache_folder) / f"outputs-{store.fingerprint(recipe)}"
     outputs = teacher_outputs.obtain(folder, fold.train, columns, settings.teacher_outputs_precision, predictor.outputs)
     return Teacher(predictor, outputs)
 

@@ -114,7 +114,18 @@ def test_resume_trains_only_the_student_and_a_new_seed_trains_everything(flags, 
         assert resumed["scores"]["test"]["accuracy"][role] == first["scores"]["test"]["accuracy"][role]
     assert resumed["paths"]["student"] != first["paths"]["student"]
     entries = sorted(path.name.split("-")[0] for path in (tmp_path / "cache").iterdir() if path.is_dir())
-    assert entries == ["baseline", "baseline", "teacher", "teacher"]
+    assert entries == ["baseline", "baseline", "outputs", "outputs", "teacher", "teacher"]
+    for folder in (tmp_path / "cache").glob("outputs-*"):
+        assert len(list(folder.glob("part-*"))) == 1, "read once"
+
+
+def test_online_teacher_makes_the_same_student(flags, tmp_path):
+    assert glue("--glue_task", "rte", *flags) == 0
+    assert glue("--glue_task", "rte", *flags, "--resume", "--teacher_outputs", "online") == 0
+    cached, online = (pd.read_parquet(row["paths"]["predictions"]) for row in rows(tmp_path))
+    assert np.stack(cached["student_probabilities"]) == pytest.approx(
+        np.stack(online["student_probabilities"]), abs=1e-5
+    )
 
 
 def test_regression_reports_both_correlations(flags, tmp_path):

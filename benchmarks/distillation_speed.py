@@ -1,0 +1,244 @@
+"""What distilling costs: AutoGluon's distiller, ours, and fine-tuning the student alone, side by side.
+
+    python -m benchmarks.distillation_speed --dataset_path data/glue --teacher_model T --student_model S
+
+Each fit runs in a process of its own; the variants take turns, round by round, so that a machine that gets slower slows
+all of them. Ratios are medians over the rounds of the ratios within a round.
+"""
+
+import argparse
+import json
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from scipy import stats
+
+from distillation import data
+from distillation.demo import Shape, make_checkpoint
+from distillation.sources import read_splits
+
+from .fits import TASK
+
+ROOT = Path(__file__).parent.parent
+VARIANTS = {
+    "stock": "AutoGluon's distiller, its micro-batch of 8",
+    "stock_ours": "AutoGluon's distiller, our micro-batch",
+    "cold": "ours, the teacher's outputs computed",
+    "warm": "ours, the teacher's outputs on disk",
+    "plain": "the student fine-tuned, our loader",
+    "plain_stock": "the student fine-tuned, AutoGluon's loader",
+}
+RATIOS = [
+    ("stock", "cold"),
+    ("stock", "warm"),
+    ("stock_ours", "warm"),
+    ("warm", "plain"),
+    ("plain_stock", "plain"),
+]
+
+
+def main() -> None:
+    """Run the benchmark, print the tables, write the JSON."""
+    args = parse()
+    console = Console(width=120)
+    folder = Path(tempfile.mkdtemp(prefix="distillation-speed-", dir=args.scratch))
+    try:
+        frames = read_rows(args, folder)
+        if args.wide:
+            args.teacher_model, args.student_model = wide_pair(frames["train"], folder)
+        report = {"settings": vars(args), "machine": machine(), "runs": []}
+        base = dict(
+            teacher_model=args.teacher_model,
+            student_model=args.student_model,
+            epochs=args.epochs,
+            per_gpu_batch_size=args.per_gpu_batch_size,
+            num_gpu=args.num_gpu,
+            folder=str(folder),
+            teacher=str(folder / "teacher"),
+            tune=str(folder / "tune.parquet"),
+        )
+        if args.scores:
+            base["test"] = str(folder / "test.parquet")
+        run_one(base | dict(variant="teacher", seed=1, train=write(frames["train"], folder, "teacher-train")), folder)
+        for times in args.growth:
+            rows = frames["train"].iloc[: args.rows * times]
+            job = base | dict(train=write(rows, folder, f"train-{times}"), outputs=str(folder / f"outputs-{times}"))
+            if "warm" in args.variants:
+                run_one(job | dict(variant="warm", seed=1, epochs=1), folder)  # puts the outputs there
+            for round_number in range(args.rounds):
+                for variant in args.variants:
+                    made = run_one(job | dict(variant=variant, seed=args.seed + round_number), folder)
+                    report["runs"].append(dict(times=times, rows=len(rows), round=round_number, variant=variant) | made)
+                    console.print(
+                        f"{len(rows):>6} rows  round {round_number + 1}  {variant:<12} {made['seconds']:7.1f} s"
+                    )
+                    Path(args.json).write_text(json.dumps(report, indent=1))
+        report["summary"] = summarize(report["runs"], args)
+        Path(args.json).write_text(json.dumps(report, indent=1))
+        show(report, console)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset_path", required=True, help="folder with qnli/train.parquet and validation.parquet")
+    parser.add_argument("--teacher_model", help="checkpoint folder")
+    parser.add_argument("--student_model", help="checkpoint folder")
+    parser.add_argument("--wide", action="store_true", help="random BERTs instead, 12 x 768 and 6 x 384")
+    parser.add_argument("--rows", type=int, default=2000, help="training rows")
+    parser.add_argument("--tune_rows", type=int, default=300)
+    parser.add_argument("--test_rows", type=int, default=None, help="rows for --scores (all)")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--growth", type=int, nargs="+", default=[1], help="multiples of --rows")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--scores", action="store_true", help="compare the students' accuracy too; a seed a round")
+    parser.add_argument("--per_gpu_batch_size", type=int, default=32)
+    parser.add_argument("--num_gpu", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=123)
+    parser.add_argument("--scratch", help="where temporary files go")
+    parser.add_argument("--json", default=str(ROOT / "benchmarks" / "results" / "distillation_speed.json"))
+    return parser.parse_args()
+
+
+def read_rows(args: argparse.Namespace, folder: Path) -> dict[str, pd.DataFrame]:
+    """The same random rows for all variants; a smaller set is part of a larger one."""
+    raw = read_splits(Path(args.dataset_path), TASK, ("train", "validation"))
+    wanted = args.tune_rows + args.rows * max(args.growth)
+    rows = data.clean(raw["train"], TASK, "qnli/train").sample(frac=1, random_state=7).iloc[:wanted]
+    if len(rows) < wanted:
+        raise SystemExit(f"--rows {args.rows} --growth {max(args.growth)}: only {len(rows)} rows there")
+    write(rows.iloc[: args.tune_rows], folder, "tune")
+    write(data.cut(data.clean(raw["validation"], TASK, "qnli/validation"), args.test_rows, 1), folder, "test")
+    return {"train": rows.iloc[args.tune_rows :].reset_index(drop=True)}
+
+
+def write(frame: pd.DataFrame, folder: Path, name: str) -> str:
+    """Where a fit's process finds the rows."""
+    frame.reset_index(drop=True).to_parquet(folder / f"{name}.parquet")
+    return str(folder / f"{name}.parquet")
+
+
+def wide_pair(train: pd.DataFrame, folder: Path) -> tuple[str, str]:
+    """Random BERTs, 12 layers of 768 and 6 of 384, with a tokenizer learnt from the rows."""
+    texts = [text for column in TASK.model_columns for text in train[column]]
+    make_checkpoint(folder / "wide-teacher", texts, Shape(layers=12, width=768, heads=12), seed=1)
+    make_checkpoint(folder / "wide-student", texts, Shape(layers=6, width=384, heads=12), seed=2)
+    return str(folder / "wide-teacher"), str(folder / "wide-student")
+
+
+def run_one(job: dict, folder: Path) -> dict:
+    """One fit in its own process."""
+    wanted, made = folder / "job.json", folder / "made.json"
+    wanted.write_text(json.dumps(job))
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.fits", str(wanted), str(made)], cwd=ROOT, capture_output=True, text=True
+    )
+    for leftover in folder.glob("fit-*"):
+        shutil.rmtree(leftover)
+    if done.returncode:
+        raise SystemExit(f"the fit {job['variant']} failed:\n{done.stderr[-3000:]}")
+    return json.loads(made.read_text())
+
+
+def summarize(runs: list[dict], args: argparse.Namespace) -> list[dict]:
+    """Per multiple of the rows: medians, and ratios within the rounds with their range."""
+    summary = []
+    for times in args.growth:
+        here = [run for run in runs if run["times"] == times]
+        by_round = {
+            number: {run["variant"]: run for run in here if run["round"] == number} for number in range(args.rounds)
+        }
+        ratios = {}
+        for slow, fast in RATIOS:
+            if slow in args.variants and fast in args.variants:
+                values = [one[slow]["seconds"] / one[fast]["seconds"] for one in by_round.values()]
+                ratios[f"{slow}/{fast}"] = dict(median=statistics.median(values), low=min(values), high=max(values))
+        entry = dict(rows=here[0]["rows"], ratios=ratios, variants={})
+        for variant in args.variants:
+            mine = [run for run in here if run["variant"] == variant]
+            middle = {
+                key: statistics.median(run[key] for run in mine)
+                for key in ("seconds", "pass_seconds", "tokens", "padding", "peak_bytes", "checkpoint_bytes")
+            }
+            seconds = middle["seconds"]
+            entry["variants"][variant] = middle | dict(
+                rows_per_second=here[0]["rows"] * args.epochs / seconds, tokens_per_second=middle["tokens"] / seconds
+            )
+        if args.scores:
+            entry["scores"] = compare_scores(here, args)
+        summary.append(entry)
+    return summary
+
+
+def compare_scores(runs: list[dict], args: argparse.Namespace) -> dict:
+    """Accuracy of each variant's student, and warm - stock, paired by seed and row, with a 95 % interval.
+
+    The interval resamples rows (all seeds of a row together).
+    """
+    correct = {
+        variant: np.array([run["correct"] for run in runs if run["variant"] == variant]) for variant in args.variants
+    }
+    scores = {"accuracy": {variant: made.mean(axis=1).tolist() for variant, made in correct.items()}}
+    if {"warm", "stock"} <= set(args.variants):
+        difference = (correct["warm"] - correct["stock"]).mean(axis=0)
+        interval = stats.bootstrap((difference,), np.mean, n_resamples=2000, method="percentile", rng=1)
+        low, high = interval.confidence_interval
+        scores["warm - stock"] = dict(mean=float(difference.mean()), low=float(low), high=float(high))
+    return scores
+
+
+def machine() -> dict:
+    """Where and with what this was measured."""
+    import torch
+
+    from distillation.automm import versions
+
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    return dict(
+        date=datetime.now(UTC).isoformat(timespec="minutes"),
+        machine=platform.machine(),
+        threads=torch.get_num_threads(),
+        gpu=gpu,
+        versions=versions(),
+    )
+
+
+def show(report: dict, console: Console) -> None:
+    """The tables."""
+    for entry in report["summary"]:
+        table = Table(title=f"{entry['rows']:,} rows, {report['settings']['epochs']} epochs", title_justify="left")
+        table.add_column("fit")
+        for heading in ("seconds", "rows/s", "tokens/s", "padding", "peak memory", "checkpoint"):
+            table.add_column(heading, justify="right")
+        for variant, made in entry["variants"].items():
+            table.add_row(
+                VARIANTS[variant],
+                f"{made['seconds']:.1f}" + (f" ({made['pass_seconds']:.1f})" if variant == "cold" else ""),
+                f"{made['rows_per_second']:.1f}",
+                f"{made['tokens_per_second']:,.0f}",
+                f"{made['padding']:.2f}x",
+                f"{made['peak_bytes'] / 1e6:,.0f} MB",
+                f"{made['checkpoint_bytes'] / 1e6:,.0f} MB",
+            )
+        console.print(table)
+        for name, ratio in entry["ratios"].items():
+            console.print(f"{name:<20} {ratio['median']:.2f}  ({ratio['low']:.2f} to {ratio['high']:.2f})")
+        if "scores" in entry:
+            console.print(entry["scores"])
+
+
+if __name__ == "__main__":
+    main()

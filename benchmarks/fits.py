@@ -1,0 +1,180 @@
+"""One timed fit in a process of its own, so that its peak memory is its own: run by ``distillation_speed.py``.
+
+Variants: ``stock`` is AutoGluon's distiller as it is, ``stock_ours`` the same at our micro-batch, ``cold`` and ``warm``
+are ours with the teacher's outputs still to be made or on disk, ``plain`` and ``plain_stock`` fine-tune the student
+without a teacher, by our loader and by AutoGluon's.
+"""
+
+import json
+import resource
+import sys
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from distillation import automm, teacher_outputs
+from distillation.cli import DEFAULTS
+from distillation.data import Fold
+from distillation.devices import choose_device, keep_freed_memory
+from distillation.settings import Settings
+from distillation.tasks import GLUE_TASKS
+
+TASK = GLUE_TASKS["qnli"]
+STOCK = {
+    "env.per_gpu_batch_size": 8,
+    "env.num_workers": 2,
+    "env.num_workers_inference": 2,
+    "optim.log_every_n_steps": 10,
+}
+
+
+def settings_for(job: dict) -> Settings:
+    """Of one fit, from what the driver wrote down."""
+    own = dict(
+        benchmark="glue",
+        dataset_path=None,
+        glue_task="qnli",
+        teacher_model=job["teacher_model"],
+        student_model=job["student_model"],
+        student_learning_rate=1e-4,
+        student_weight_decay=1e-3,
+        max_epochs=job["epochs"],
+        teacher_max_epochs=1,
+        per_gpu_batch_size=job["per_gpu_batch_size"],
+        seed=job["seed"],
+        num_gpu=job["num_gpu"],
+    )
+    return Settings(**(DEFAULTS | own))
+
+
+def run(job: dict) -> dict:
+    """Fit as the job says; seconds, tokens, peak memory, checkpoint size."""
+    settings = settings_for(job)
+    device = choose_device(settings.num_gpu, settings.precision)
+    fold = Fold(pd.read_parquet(job["train"]), pd.read_parquet(job["tune"]))
+    folder = Path(tempfile.mkdtemp(prefix="fit-", dir=job["folder"])) / "model"
+    variant = job["variant"]
+    if variant == "teacher":
+        parameters = automm.hyperparameters(settings, device, settings.teacher_model, role="teacher")
+        automm.fit(Path(job["teacher"]), fold, TASK, parameters, seed=1, time_limit=None, verbosity="quiet")
+        return {}
+    parameters = automm.hyperparameters(settings, device, settings.student_model, role="student")
+    distils = not variant.startswith("plain")
+    teacher = automm.load(Path(job["teacher"]), TASK, verbosity="quiet") if distils else None
+    if variant in ("cold", "warm", "plain"):
+        keep_freed_memory()
+
+    with counted_tokens() as tokens, largest_checkpoint(folder) as checkpoint:
+        start = time.perf_counter()
+        pass_seconds = 0.0
+        if variant in ("stock", "stock_ours", "plain_stock"):
+            changes = STOCK if variant != "stock_ours" else {k: v for k, v in STOCK.items() if "batch" not in k}
+            parameters |= changes | (automm.distiller_hyperparameters(settings) if distils else {})
+            fit_stock(folder, fold, parameters, settings.seed, teacher)
+        else:
+            taught = None
+            if teacher is not None:
+                place = Path(job["outputs"]) if variant == "warm" else folder.with_name("outputs")
+                outputs = teacher_outputs.obtain(place, fold.train, TASK.model_columns, "32", teacher.outputs)
+                taught = automm.Teacher(teacher, outputs)
+                parameters |= automm.distiller_hyperparameters(settings)
+                del teacher
+            pass_seconds = time.perf_counter() - start
+            automm.fit(
+                folder,
+                fold,
+                TASK,
+                parameters,
+                seed=settings.seed,
+                time_limit=None,
+                teacher=taught,
+                recipe=automm.loss_recipe(settings, TASK),
+                verbosity="quiet",
+            )
+        seconds = time.perf_counter() - start
+    scores = {}
+    if job.get("test"):
+        test = pd.read_parquet(job["test"])
+        predicted = automm.load(folder, TASK, verbosity="quiet").predict(test).argmax(axis=1)
+        scores["correct"] = (predicted == test["label"].to_numpy()).astype(int).tolist()
+    return scores | {
+        "seconds": seconds,
+        "pass_seconds": pass_seconds,
+        "tokens": tokens["useful"],
+        "padding": tokens["padded"] / tokens["useful"],
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "checkpoint_bytes": checkpoint["bytes"],
+    }
+
+
+def fit_stock(folder, fold, parameters, seed, teacher):
+    """AutoGluon's own fit, as its documentation has it; columns declared, as its guesses would not be comparable."""
+    from autogluon.multimodal import MultiModalPredictor
+
+    predictor = MultiModalPredictor(
+        label="label", problem_type=TASK.problem_type, eval_metric="accuracy", path=str(folder), verbosity=1
+    )
+    columns = [*TASK.model_columns, "label"]
+    predictor.fit(
+        train_data=fold.train[columns],
+        tuning_data=fold.tune[columns],
+        hyperparameters=parameters,
+        column_types=dict.fromkeys(TASK.model_columns, "text"),
+        teacher_predictor=teacher.automm if teacher else None,
+        seed=seed,
+    )
+
+
+@contextmanager
+def counted_tokens():
+    """Tokens, with and without padding, that networks in training mode read."""
+    from autogluon.multimodal.models.hf_text import HFAutoModelForTextPrediction
+
+    forward, tokens = HFAutoModelForTextPrediction.forward, {"padded": 0, "useful": 0}
+
+    def counting(self, token_ids, segment_ids, lengths, *rest):
+        if self.training:
+            tokens["padded"] += token_ids.numel()
+            tokens["useful"] += int(lengths.sum())
+        return forward(self, token_ids, segment_ids, lengths, *rest)
+
+    HFAutoModelForTextPrediction.forward = counting
+    try:
+        yield tokens
+    finally:
+        HFAutoModelForTextPrediction.forward = forward
+
+
+@contextmanager
+def largest_checkpoint(folder: Path):
+    """Bytes of the largest checkpoint that a fit writes to ``folder`` while it trains; they are gone afterwards."""
+    seen, over = {"bytes": 0}, threading.Event()
+
+    def watch():
+        while not over.wait(0.2):
+            for path in folder.glob("*.ckpt"):
+                try:
+                    if path.name != "model.ckpt":
+                        seen["bytes"] = max(seen["bytes"], path.stat().st_size)
+                except FileNotFoundError:
+                    continue
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
+if __name__ == "__main__":
+    from distillation import screen
+
+    screen.quieten_libraries("quiet")
+    wanted = json.loads(Path(sys.argv[1]).read_text())
+    Path(sys.argv[2]).write_text(json.dumps(run(wanted)))
