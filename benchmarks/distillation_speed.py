@@ -63,6 +63,7 @@ def main() -> None:
             epochs=args.epochs,
             per_gpu_batch_size=args.per_gpu_batch_size,
             num_gpu=args.num_gpu,
+            all_losses=args.all_losses,
             folder=str(folder),
             teacher=str(folder / "teacher"),
             tune=str(folder / "tune.parquet"),
@@ -105,6 +106,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--growth", type=int, nargs="+", default=[1], help="multiples of --rows")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--scores", action="store_true", help="compare the students' accuracy too; a seed a round")
+    parser.add_argument("--all_losses", action="store_true", help="all six instead of the default three")
     parser.add_argument("--per_gpu_batch_size", type=int, default=32)
     parser.add_argument("--num_gpu", type=int, default=0)
     parser.add_argument("--seed", type=int, default=123)
@@ -171,7 +173,15 @@ def summarize(runs: list[dict], args: argparse.Namespace) -> list[dict]:
             mine = [run for run in here if run["variant"] == variant]
             middle = {
                 key: statistics.median(run[key] for run in mine)
-                for key in ("seconds", "pass_seconds", "tokens", "padding", "peak_bytes", "checkpoint_bytes")
+                for key in (
+                    "seconds",
+                    "pass_seconds",
+                    "account_seconds",
+                    "tokens",
+                    "padding",
+                    "peak_bytes",
+                    "checkpoint_bytes",
+                )
             }
             seconds = middle["seconds"]
             entry["variants"][variant] = middle | dict(
@@ -236,6 +246,9 @@ def show(report: dict, console: Console) -> None:
         console.print(table)
         for name, ratio in entry["ratios"].items():
             console.print(f"{name:<20} {ratio['median']:.2f}  ({ratio['low']:.2f} to {ratio['high']:.2f})")
+        if "warm" in entry["variants"]:
+            warm = entry["variants"]["warm"]
+            console.print(f"diagnostics of the losses: {warm['account_seconds'] / warm['seconds']:.2%} of the warm fit")
         if "scores" in entry:
             console.print(entry["scores"])
 

@@ -19,8 +19,8 @@ import pandas as pd
 from distillation import automm, teacher_outputs
 from distillation.cli import DEFAULTS
 from distillation.data import Fold
-from distillation.devices import choose_device, keep_freed_memory
-from distillation.settings import Settings
+from distillation.devices import choose_device, prepare_arithmetic
+from distillation.settings import WEIGHTS, Settings
 from distillation.tasks import GLUE_TASKS
 
 TASK = GLUE_TASKS["qnli"]
@@ -48,6 +48,8 @@ def settings_for(job: dict) -> Settings:
         seed=job["seed"],
         num_gpu=job["num_gpu"],
     )
+    if job["all_losses"]:
+        own |= dict.fromkeys(WEIGHTS, 0.1)
     return Settings(**(DEFAULTS | own))
 
 
@@ -66,9 +68,9 @@ def run(job: dict) -> dict:
     distils = not variant.startswith("plain")
     teacher = automm.load(Path(job["teacher"]), TASK, verbosity="quiet") if distils else None
     if variant in ("cold", "warm", "plain"):
-        keep_freed_memory()
+        prepare_arithmetic(device)
 
-    with counted_tokens() as tokens, largest_checkpoint(folder) as checkpoint:
+    with counted_tokens() as tokens, largest_checkpoint(folder) as checkpoint, timed_account() as account:
         start = time.perf_counter()
         pass_seconds = 0.0
         if variant in ("stock", "stock_ours", "plain_stock"):
@@ -104,6 +106,7 @@ def run(job: dict) -> dict:
     return scores | {
         "seconds": seconds,
         "pass_seconds": pass_seconds,
+        "account_seconds": account["seconds"],
         "tokens": tokens["useful"],
         "padding": tokens["padded"] / tokens["useful"],
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
@@ -147,6 +150,36 @@ def counted_tokens():
         yield tokens
     finally:
         HFAutoModelForTextPrediction.forward = forward
+
+
+@contextmanager
+def timed_account():
+    """Seconds spent on the diagnostics of our losses: means, gradient shares, and writing them to TensorBoard."""
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    from distillation.automm.modules import Distilling
+
+    spent = {"seconds": 0.0}
+    places = [(Distilling, "_keep_account"), (TensorBoardLogger, "log_metrics")]
+    originals = [getattr(owner, name) for owner, name in places]
+
+    def timed(original):
+        def call(*args, **kwargs):
+            start = time.perf_counter()
+            try:
+                return original(*args, **kwargs)
+            finally:
+                spent["seconds"] += time.perf_counter() - start
+
+        return call
+
+    for (owner, name), original in zip(places, originals, strict=True):
+        setattr(owner, name, timed(original))
+    try:
+        yield spent
+    finally:
+        for (owner, name), original in zip(places, originals, strict=True):
+            setattr(owner, name, original)
 
 
 @contextmanager

@@ -221,7 +221,12 @@ def _add_training_flags(group: Any) -> None:
     number("--student_weight_decay", "weight decay of baseline and student (AdamW)", "per step", off="0")
     number("--batch_size", "rows behind one optimizer step, over all devices and accumulated passes", "rows", type=int)
     number("--per_gpu_batch_size", "rows in one forward and backward pass on one device", "rows", type=int)
-    number("--aug_scale", "largest share of words that text augmentation changes, for all three models", "share", "0")
+    number(
+        "--aug_scale",
+        "largest share of words that text augmentation changes, for all three models; what teaches is clean text",
+        "share",
+        "0",
+    )
     number(
         "--time_limit",
         "stop each of the three fits after this long",

@@ -17,7 +17,7 @@ import torch
 
 from . import automm, comparison, report, results, screen, timing
 from .automm import Predictor
-from .devices import keep_freed_memory
+from .devices import prepare_arithmetic
 from .preparation import Prepared
 from .training import consulted, distilled, finetuned
 
@@ -32,8 +32,7 @@ def run(prepared: Prepared) -> dict[str, Any]:
     """
     settings, task, splits = prepared.settings, prepared.task, prepared.splits
     screen.quieten_libraries(settings.verbosity)
-    if not prepared.device.num_gpus:
-        keep_freed_memory()
+    prepare_arithmetic(prepared.device)
     output = Path(settings.output_folder)
     run_folder = output / f"{datetime.now():%Y%m%d-%H%M%S}-{task.name}-{os.urandom(3).hex()}"
     test_rows = pd.concat(splits.tests.values(), ignore_index=True)

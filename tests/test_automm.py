@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -288,6 +289,23 @@ def test_student_of_cached_outputs_is_the_student_of_the_teacher_itself(
     assert weights["cached"].keys() == weights["online"].keys()
     for layer, tensor in weights["cached"].items():
         assert torch.allclose(tensor, weights["online"][layer], atol=1e-5, rtol=0), layer
+
+
+def test_augmentation_changes_the_students_rows_anew_and_never_the_lesson(teacher, tmp_path):
+    """AutoGluon's augmenter needs data from NLTK; this one stands in for it."""
+    clean = teacher._rows(FOLD.train)
+    learner = automm.load(Path(teacher.automm.path), RTE).automm._learner
+    (processor,) = learner._data_processors["text"]
+    drawn = iter(itertools.cycle(["the pilot", "the nurse the pilot"]))
+    processor.train_augmenter, processor.text_detection_length = (lambda text: next(drawn)), 0
+    rows = Rows(processor, learner._df_preprocessor, FOLD.train, augmented=True)
+    key, width = processor.text_token_ids_key, len("[CLS] the pilot [SEP] the nurse the pilot [SEP]".split())
+    assert rows.batch([0, 1])[key].shape == (2, width)
+    assert not torch.equal(rows.batch([0])[key][0], clean.batch([0])[key][0][:width])
+    assert np.array_equal(rows.lengths, clean.lengths), "batches are made by the clean rows' lengths"
+    for lesson in (automm.Teacher(teacher), with_outputs(teacher, FOLD, tmp_path)):
+        first = lesson.lesson(FOLD.train).answer(lesson.lesson(FOLD.train).batch([0, 1]))
+        assert first[0].numpy() == pytest.approx(teacher.outputs(FOLD.train[:2])[0], abs=1e-5)
 
 
 def test_outputs_that_lack_a_row_are_refused_before_the_fit(teacher, checkpoints, tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from autogluon.multimodal.learners.base import BaseLearner
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from ..losses import Recipe
 from .loading import RowsToPredict, TrainingRows
@@ -98,6 +99,14 @@ class Learner(BaseLearner):
             made.prepare(self._lesson, teacher.head, self.recipe, translation)
         made.progress_file = Path(self._save_path) / "progress.json"
         return made
+
+    def get_callbacks_per_run(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """As in learners/base.py:971, but checkpoints hold the weights alone: a fit is never taken up again."""
+        callbacks = super().get_callbacks_per_run(*args, **kwargs)
+        for callback in callbacks:
+            if isinstance(callback, ModelCheckpoint):
+                callback.save_weights_only = True
+        return callbacks
 
     def run_trainer(self, trainer: Any, litmodule: Any, *args: Any, **kwargs: Any) -> Any:
         """learners/base.py:1194, and then the note that the training module left."""

@@ -11,14 +11,15 @@ from torch.utils.data import DataLoader, DistributedSampler
 from .rows import Rows
 
 POOL = 50  # batches
+BLUR = 0.05  # of a row's length: what a batch is made of differs from epoch to epoch even in a small set
 
 
 class LengthGroupedSampler(DistributedSampler):
     """Rows in an order that is random from epoch to epoch, but fills each batch with rows of about the same length.
 
-    The shuffled rows are taken in pools of at most :data:`POOL` batches (and at least four pools an epoch); each pool
-    is sorted by length and cut into batches; all batches are shuffled. On several devices, the batches that they take
-    at the same time are alike as well. Baseline and student, with the same seed, see the same rows in the same order.
+    The shuffled rows are taken in pools of :data:`POOL` batches; each pool is sorted by length, blurred by
+    :data:`BLUR`, and cut into batches; all batches are shuffled. On several devices, the batches that they take at the
+    same time are alike as well. Baseline and student, with the same seed, see the same rows in the same order.
 
     :param grouped: False for the plain random order.
     :param replicas: devices; ``rank`` is this one's number.
@@ -42,16 +43,19 @@ class LengthGroupedSampler(DistributedSampler):
         return iter(order[self.rank :: self.num_replicas].tolist())
 
     def _group(self, order: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        whole = len(order) // self.step * self.step
-        pool = self.step * int(np.clip(len(order) // (4 * self.step), 1, POOL))
-        pools = [order[start : min(start + pool, whole)] for start in range(0, whole, pool)]
-        batches = [
-            batch
-            for rows in pools
-            for batch in rows[np.argsort(self.lengths[rows], kind="stable")].reshape(-1, self.step)
-        ]
+        batches: list[np.ndarray] = []
+        last = order[:0]
+        for start in range(0, len(order), POOL * self.step):
+            rows = order[start : start + POOL * self.step]
+            rows = rows[np.argsort(self.lengths[rows] * random.uniform(1 - BLUR, 1 + BLUR, len(rows)))]
+            short = len(rows) % self.step
+            if short:  # it has to be the epoch's last batch, but can be of any length
+                start_of_last = self.step * int(random.integers(len(rows) // self.step + 1))
+                last = rows[start_of_last : start_of_last + short]
+                rows = np.delete(rows, slice(start_of_last, start_of_last + short))
+            batches.extend(rows.reshape(-1, self.step))
         random.shuffle(batches)
-        return np.concatenate([*batches, order[whole:]])
+        return np.concatenate([*batches, last])
 
 
 class TrainingRows(LightningDataModule):

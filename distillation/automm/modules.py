@@ -33,6 +33,9 @@ class FineTuning(LitModule):
         for group in optimizer.param_groups:  # AutoGluon's schedule has already set them to its first step's rate
             group["lr"] = group.pop("initial_lr")
         self._add_parameters(optimizer)
+        for group in optimizer.param_groups:
+            # One kernel for all weights. Not where gradients are scaled: they could not be clipped any more.
+            group["fused"] = self.trainer.precision != "16-mixed"
         hparams, steps = self.hparams, self.trainer.estimated_stepping_batches
         schedule = get_lr_scheduler(
             optimizer=optimizer,
