@@ -35,9 +35,11 @@ VARIANTS = {
     "stock_ours": "AutoGluon's distiller, our micro-batch",
     "cold": "ours, the teacher's outputs computed",
     "warm": "ours, the teacher's outputs on disk",
+    "warm_half": "ours, the same in half precision",
     "plain": "the student fine-tuned, our loader",
     "plain_stock": "the student fine-tuned, AutoGluon's loader",
 }
+DEFAULT_VARIANTS = [variant for variant in VARIANTS if variant != "warm_half"]
 RATIOS = [
     ("stock", "cold"),
     ("stock", "warm"),
@@ -74,8 +76,8 @@ def main() -> None:
         for times in args.growth:
             rows = frames["train"].iloc[: args.rows * times]
             job = base | dict(train=write(rows, folder, f"train-{times}"), outputs=str(folder / f"outputs-{times}"))
-            if "warm" in args.variants:
-                run_one(job | dict(variant="warm", seed=1, epochs=1), folder)  # puts the outputs there
+            for variant in {"warm", "warm_half"} & set(args.variants):
+                run_one(job | dict(variant=variant, seed=1, epochs=1), folder)  # puts the outputs there
             for round_number in range(args.rounds):
                 for variant in args.variants:
                     made = run_one(job | dict(variant=variant, seed=args.seed + round_number), folder)
@@ -104,7 +106,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--growth", type=int, nargs="+", default=[1], help="multiples of --rows")
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=DEFAULT_VARIANTS)
     parser.add_argument("--scores", action="store_true", help="compare the students' accuracy too; a seed a round")
     parser.add_argument("--all_losses", action="store_true", help="all six instead of the default three")
     parser.add_argument("--per_gpu_batch_size", type=int, default=32)
@@ -194,7 +196,7 @@ def summarize(runs: list[dict], args: argparse.Namespace) -> list[dict]:
 
 
 def compare_scores(runs: list[dict], args: argparse.Namespace) -> dict:
-    """Accuracy of each variant's student, and warm - stock, paired by seed and row, with a 95 % interval.
+    """Accuracy of each variant's student, and differences, paired by seed and row, with a 95 % interval.
 
     The interval resamples rows (all seeds of a row together).
     """
@@ -202,11 +204,12 @@ def compare_scores(runs: list[dict], args: argparse.Namespace) -> dict:
         variant: np.array([run["correct"] for run in runs if run["variant"] == variant]) for variant in args.variants
     }
     scores = {"accuracy": {variant: made.mean(axis=1).tolist() for variant, made in correct.items()}}
-    if {"warm", "stock"} <= set(args.variants):
-        difference = (correct["warm"] - correct["stock"]).mean(axis=0)
-        interval = stats.bootstrap((difference,), np.mean, n_resamples=2000, method="percentile", rng=1)
-        low, high = interval.confidence_interval
-        scores["warm - stock"] = dict(mean=float(difference.mean()), low=float(low), high=float(high))
+    for other in ("stock", "warm_half"):
+        if {"warm", other} <= set(args.variants):
+            difference = (correct["warm"] - correct[other]).mean(axis=0)
+            interval = stats.bootstrap((difference,), np.mean, n_resamples=2000, method="percentile", rng=1)
+            low, high = interval.confidence_interval
+            scores[f"warm - {other}"] = dict(mean=float(difference.mean()), low=float(low), high=float(high))
     return scores
 
 

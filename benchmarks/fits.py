@@ -1,8 +1,8 @@
 """One timed fit in a process of its own, so that its peak memory is its own: run by ``distillation_speed.py``.
 
 Variants: ``stock`` is AutoGluon's distiller as it is, ``stock_ours`` the same at our micro-batch, ``cold`` and ``warm``
-are ours with the teacher's outputs still to be made or on disk, ``plain`` and ``plain_stock`` fine-tune the student
-without a teacher, by our loader and by AutoGluon's.
+are ours with the teacher's outputs still to be made or on disk (``warm_half``: in half precision), ``plain`` and
+``plain_stock`` fine-tune the student without a teacher, by our loader and by AutoGluon's.
 """
 
 import json
@@ -67,7 +67,7 @@ def run(job: dict) -> dict:
     parameters = automm.hyperparameters(settings, device, settings.student_model, role="student")
     distils = not variant.startswith("plain")
     teacher = automm.load(Path(job["teacher"]), TASK, verbosity="quiet") if distils else None
-    if variant in ("cold", "warm", "plain"):
+    if variant in ("cold", "warm", "warm_half", "plain"):
         prepare_arithmetic(device)
 
     with counted_tokens() as tokens, largest_checkpoint(folder) as checkpoint, timed_account() as account:
@@ -80,8 +80,9 @@ def run(job: dict) -> dict:
         else:
             taught = None
             if teacher is not None:
-                place = Path(job["outputs"]) if variant == "warm" else folder.with_name("outputs")
-                outputs = teacher_outputs.obtain(place, fold.train, TASK.model_columns, "32", teacher.outputs)
+                place = folder.with_name("outputs") if variant == "cold" else Path(f"{job['outputs']}-{variant}")
+                precision = "16" if variant == "warm_half" else "32"
+                outputs = teacher_outputs.obtain(place, fold.train, TASK.model_columns, precision, teacher.outputs)
                 taught = automm.Teacher(teacher, outputs)
                 parameters |= automm.distiller_hyperparameters(settings)
                 del teacher

@@ -46,6 +46,7 @@ DEFAULTS: dict[str, Any] = dict(
     precision="16-mixed",
     num_workers=0,
     length_grouping=True,
+    compile=False,
     teacher_outputs="cached",
     teacher_outputs_precision="32",
     finetuned_model_cache_folder="cache",
@@ -317,6 +318,14 @@ def _add_machine_flags(group: Any) -> None:
         help="make batches of rows of about the same length, which need hardly any padding",
         unit="true/false",
         off="false (rows in random order)",
+    )
+    flag(
+        group,
+        "--compile",
+        action="store_true",
+        help="compile the networks with torch.compile before training; takes minutes, pays in long fits on a GPU",
+        unit="switch",
+        off="leave it out",
     )
     flag(
         group,

@@ -70,6 +70,7 @@ class Settings:
     precision: str
     num_workers: int
     length_grouping: bool
+    compile: bool
     teacher_outputs: str
     teacher_outputs_precision: str
 

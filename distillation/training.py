@@ -88,6 +88,7 @@ def cache_recipe(
         # The checkpoint's place on this machine does not shape the model; its content does.
         "hyperparameters": {name: value for name, value in parameters.items() if "checkpoint_name" not in name},
         "length_grouping": settings.length_grouping,
+        "compile": settings.compile,
         "seed": settings.seed,
         "time_limit": settings.time_limit,
         "versions": dict(versions),
@@ -106,6 +107,7 @@ def _fit(
         seed=settings.seed,
         time_limit=settings.time_limit,
         length_grouping=settings.length_grouping,
+        compiled=settings.compile,
         verbosity=settings.verbosity,
         **distillation,
     )

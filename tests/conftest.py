@@ -32,7 +32,10 @@ def checkpoints(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoints")
     texts = [text for pairs in (SENTENCES, GERMAN) for column in ("sentence1", "sentence2") for text in pairs[column]]
     demo.make_checkpoint(folder / "teacher", texts, demo.Shape(layers=2, width=32, heads=2), seed=1)
-    demo.make_checkpoint(folder / "student", texts, demo.Shape(layers=1, width=16, heads=2), seed=2)
+    # A tokenizer of its own: other words, other numbers.
+    demo.make_checkpoint(
+        folder / "student", [*texts, "an apple a day"], demo.Shape(layers=1, width=16, heads=2), seed=2
+    )
     return folder
 
 

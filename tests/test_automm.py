@@ -271,6 +271,8 @@ def test_student_of_cached_outputs_is_the_student_of_the_teacher_itself(
     task, fold = GLUE_TASKS[name], fold_of(name)
     predictor = automm.load(teachers / name, task, verbosity="quiet")
     settings = make_settings(glue_task=name, **dict.fromkeys(WEIGHTS, 1.0))
+    vocabularies = [(checkpoints / role / "tokenizer.json").read_text() for role in ("teacher", "student")]
+    assert vocabularies[0] != vocabularies[1]
     weights = {}
     for kind, teacher in (("cached", with_outputs(predictor, fold, tmp_path)), ("online", automm.Teacher(predictor))):
         automm.fit(
@@ -306,6 +308,22 @@ def test_augmentation_changes_the_students_rows_anew_and_never_the_lesson(teache
     for lesson in (automm.Teacher(teacher), with_outputs(teacher, FOLD, tmp_path)):
         first = lesson.lesson(FOLD.train).answer(lesson.lesson(FOLD.train).batch([0, 1]))
         assert first[0].numpy() == pytest.approx(teacher.outputs(FOLD.train[:2])[0], abs=1e-5)
+
+
+def test_teacher_reads_each_row_once_over_several_fits(teacher, tmp_path, monkeypatch):
+    """Counted in rows that pass through its network; with the languages of a later run among them."""
+    read = []
+    run_model = predictor.run_model
+    monkeypatch.setattr(
+        predictor,
+        "run_model",
+        lambda model, batch: read.append(len(next(iter(batch.values())))) or run_model(model, batch),
+    )
+    with_outputs(teacher, Fold(FRAME[:40], FOLD.tune), tmp_path)
+    with_outputs(teacher, Fold(FRAME[:40], FOLD.tune), tmp_path)
+    assert sum(read) == len(FRAME[:40].drop_duplicates(["sentence1", "sentence2"]))
+    with_outputs(teacher, FOLD, tmp_path)
+    assert sum(read) == len(FOLD.train.drop_duplicates(["sentence1", "sentence2"]))
 
 
 def test_outputs_that_lack_a_row_are_refused_before_the_fit(teacher, checkpoints, tmp_path):

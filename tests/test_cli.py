@@ -22,7 +22,7 @@ FLAGS = """
     --output_feature_loss_type --finetuned_model_cache_folder --save_path --resume --train_nodistill --aug_scale
     --dataset_path --demo --teacher_max_epochs --teacher_learning_rate --teacher_weight_decay --student_learning_rate
     --student_weight_decay --batch_size --per_gpu_batch_size --num_workers --max_train_rows --max_test_rows
-    --length_grouping --teacher_outputs --teacher_outputs_precision --output_folder --quiet --verbose
+    --length_grouping --compile --teacher_outputs --teacher_outputs_precision --output_folder --quiet --verbose
     --temperature_scaling
 """.split()
 

@@ -56,6 +56,7 @@ def name(**changes):
                 "per_gpu_batch_size": 16,
                 "num_workers": 2,
                 "length_grouping": False,
+                "compile": True,
                 "aug_scale": 0.1,
                 "time_limit": 60,
             }.items()

@@ -25,6 +25,7 @@ def fit(
     seed: int,
     time_limit: int | None,
     length_grouping: bool = True,
+    compiled: bool = False,
     teacher: Teacher | None = None,
     recipe: Recipe | None = None,
     verbosity: str = "normal",
@@ -33,6 +34,7 @@ def fit(
 
     :param parameters: AutoGluon's hyperparameters; with ``distiller.*`` among them if there is a ``teacher``.
     :param length_grouping: make batches of rows of about the same length.
+    :param compiled: train through torch.compile.
     :param teacher: distil from it, by the losses of ``recipe``.
     :return: ``optimizer_steps`` and ``epochs`` that the fit took; with a teacher, also ``terms``, see
         :meth:`distillation.account.TermAccount.table`.
@@ -51,6 +53,7 @@ def fit(
     predictor._learner.__class__ = Learner  # predictor.py:217 offers no way to choose the learner
     predictor._learner.seed = seed
     predictor._learner.length_grouping = length_grouping
+    predictor._learner.compiled = compiled
     predictor._learner.on_gpu = parameters["env.num_gpus"] > 0
     predictor._learner.recipe = recipe
     predictor.fit(

@@ -27,6 +27,7 @@ class Learner(BaseLearner):
     progress: Mapping[str, Any] = MappingProxyType({"optimizer_steps": 0, "epochs": 0})
     seed: int
     length_grouping: bool
+    compiled: bool
     on_gpu: bool
     recipe: Recipe | None
     _teacher_learner: Teacher | None
@@ -97,6 +98,7 @@ class Learner(BaseLearner):
             )
             translation = teacher.translation(classes, self._own_preprocessor._label_scaler)
             made.prepare(self._lesson, teacher.head, self.recipe, translation)
+        made.compiled = self.compiled
         made.progress_file = Path(self._save_path) / "progress.json"
         return made
 

@@ -19,9 +19,16 @@ SHARE_EVERY = 10  # batches
 
 
 class FineTuning(LitModule):
-    """Trains teacher and baseline; ``progress_file`` has to be set before the fit."""
+    """Trains teacher and baseline; what is declared here has to be set before the fit."""
 
+    compiled: bool
     progress_file: Path
+
+    def on_fit_start(self) -> None:
+        """Called by Lightning in the process that trains, when the model is on its device."""
+        if self.compiled:
+            # In place, unlike AutoGluon's env.compile (learners/base.py:769): the weights keep their names on disk.
+            self.model.model.compile(dynamic=True)
 
     def configure_optimizers(self) -> tuple[list[Any], list[dict[str, Any]]]:
         """Warm up and decay over the true number of optimizer steps.
@@ -83,7 +90,8 @@ class Distilling(FineTuning):
         self._account = TermAccount({name: weight for name, weight in recipe.weights.items() if weight > 0})
 
     def on_fit_start(self) -> None:
-        """Called by Lightning when the student is on its device."""
+        """And the teacher follows it there, if it is needed."""
+        super().on_fit_start()
         self._lesson.to(self.device)
 
     def on_fit_end(self) -> None:
