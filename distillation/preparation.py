@@ -13,6 +13,8 @@ from .errors import UserError
 from .settings import Settings
 from .tasks import Task
 
+OUTPUT_BYTES = 4096  # of the teacher's outputs for one row: a feature of width 1024 in single precision
+
 log = logging.getLogger(__name__)
 
 
@@ -60,10 +62,10 @@ def prepare(settings: Settings) -> Prepared:
     _require_whole_batches(settings, device)
     if settings.aug_scale > 0:
         _require_augmentation_data()
-    # A fit keeps its last and its three best checkpoints, each with the optimizer's two moments; one that distils
-    # keeps the teacher in each of them as well.
-    results.require_room(output, "--output_folder", 4 * (3 * student.bytes + teacher.bytes))
-    results.require_room(cache, "--finetuned_model_cache_folder", 4 * 3 * max(teacher.bytes, student.bytes))
+    # A fit keeps its last and its three best checkpoints until the finished model is there too.
+    results.require_room(output, "--output_folder", 5 * student.bytes)
+    outputs = OUTPUT_BYTES * len(splits.student.train) if settings.teacher_outputs == "cached" else 0
+    results.require_room(cache, "--finetuned_model_cache_folder", 5 * max(teacher.bytes, student.bytes) + outputs)
     return Prepared(settings, settings.tasks[0], splits, teacher, student, device, started)
 
 
