@@ -53,6 +53,7 @@ def main() -> None:
     """Run the benchmark, print the tables, write the JSON."""
     args = parse()
     console = Console(width=120)
+    Path(args.json).parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="distillation-speed-", dir=args.scratch))
     try:
         frames = read_rows(args, folder)

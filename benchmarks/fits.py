@@ -68,7 +68,7 @@ def run(job: dict) -> dict:
     distils = not variant.startswith("plain")
     teacher = automm.load(Path(job["teacher"]), TASK, verbosity="quiet") if distils else None
     if variant in ("cold", "warm", "warm_half", "plain"):
-        prepare_arithmetic(device)
+        prepare_arithmetic(on_gpu=device.num_gpus > 0)
 
     with counted_tokens() as tokens, largest_checkpoint(folder) as checkpoint, timed_account() as account:
         start = time.perf_counter()
@@ -82,10 +82,10 @@ def run(job: dict) -> dict:
             if teacher is not None:
                 place = folder.with_name("outputs") if variant == "cold" else Path(f"{job['outputs']}-{variant}")
                 precision = "16" if variant == "warm_half" else "32"
-                outputs = teacher_outputs.obtain(place, fold.train, TASK.model_columns, precision, teacher.outputs)
+                recipe = {"columns": TASK.model_columns, "precision": precision}
+                outputs = teacher_outputs.obtain(place, recipe, fold.train, teacher.outputs)
                 taught = automm.Teacher(teacher, outputs)
                 parameters |= automm.distiller_hyperparameters(settings)
-                del teacher
             pass_seconds = time.perf_counter() - start
             automm.fit(
                 folder,
@@ -99,6 +99,7 @@ def run(job: dict) -> dict:
                 verbosity="quiet",
             )
         seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     scores = {}
     if job.get("test"):
         test = pd.read_parquet(job["test"])
@@ -110,17 +111,22 @@ def run(job: dict) -> dict:
         "account_seconds": account["seconds"],
         "tokens": tokens["useful"],
         "padding": tokens["padded"] / tokens["useful"],
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_bytes": peak,
         "checkpoint_bytes": checkpoint["bytes"],
     }
 
 
-def fit_stock(folder, fold, parameters, seed, teacher):
+def fit_stock(folder: Path, fold: Fold, parameters: dict, seed: int, teacher: automm.Predictor | None) -> None:
     """AutoGluon's own fit, as its documentation has it; columns declared, as its guesses would not be comparable."""
     from autogluon.multimodal import MultiModalPredictor
 
     predictor = MultiModalPredictor(
-        label="label", problem_type=TASK.problem_type, eval_metric="accuracy", path=str(folder), verbosity=1
+        label="label",
+        problem_type=TASK.problem_type,
+        eval_metric="accuracy",
+        path=str(folder),
+        verbosity=1,
+        enable_progress_bar=False,
     )
     columns = [*TASK.model_columns, "label"]
     predictor.fit(

@@ -41,11 +41,15 @@ class TermAccount:
         :return: this batch's shares, ``{"logits": {term: share}, "feature": {term: share}}``; empty if one overflowed.
         """
         sizes: dict[str, dict[str, float]] = {output: {} for output in OUTPUTS}
+        norms = []
         for name, term in terms.items():
             weighted = SCALE * self.weights[name] * term
             gradients = torch.autograd.grad(weighted, (logits, feature), retain_graph=True, allow_unused=True)
-            for output, gradient in zip(OUTPUTS, gradients, strict=True):
-                sizes[output][name] = 0.0 if gradient is None else float(gradient.float().norm()) / SCALE
+            norms += [weighted.new_zeros(()) if gradient is None else gradient.float().norm() for gradient in gradients]
+        measured = (torch.stack(norms) / SCALE).view(len(terms), len(OUTPUTS)).tolist()  # the device waits once
+        for name, of_term in zip(terms, measured, strict=True):
+            for output, size in zip(OUTPUTS, of_term, strict=True):
+                sizes[output][name] = size
         if not all(math.isfinite(size) for by_term in sizes.values() for size in by_term.values()):
             return {}
         for output, by_term in sizes.items():

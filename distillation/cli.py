@@ -43,7 +43,7 @@ DEFAULTS: dict[str, Any] = dict(
     softmax_regression_loss_type="mse",
     output_feature_loss_type="mean_square_error",
     num_gpu=-1,
-    precision="16-mixed",
+    precision="auto",
     num_workers=0,
     length_grouping=True,
     compile=False,
@@ -296,7 +296,8 @@ def _add_machine_flags(group: Any) -> None:
         group,
         "--precision",
         choices=PRECISIONS,
-        help="arithmetic of training and prediction; a device without it falls back to 32, and says so",
+        help="arithmetic of training and prediction; auto is bf16 on a GPU that has it, 16 on another, 32 on a CPU; "
+        "what the device lacks falls back to 32, and says so",
         unit="bits",
         off="32",
     )
@@ -350,7 +351,7 @@ def _add_output_flags(group: Any) -> None:
         "--finetuned_model_cache_folder",
         "--save_path",
         metavar="DIR",
-        help="where finished teachers and baselines are kept",
+        help="where finished teachers, their outputs and baselines are kept",
         unit="folder",
     )
     flag(

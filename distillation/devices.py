@@ -38,22 +38,22 @@ def choose_device(num_gpu: int, precision: str) -> Device:
     if num_gpu > present:
         raise UserError(f"--num_gpu {num_gpu}: this machine has {present}; use 0 for the CPU or -1 for all")
     used = present if num_gpu == -1 else num_gpu
-    wanted = _MIXED.get(precision, precision)
     name = torch.cuda.get_device_name(0) if used else "CPU"
-    possible = wanted == "32" or (
-        used > 0 and (wanted != "bf16-mixed" or torch.cuda.is_bf16_supported(including_emulation=False))
-    )
-    if not possible:
+    has_bf16 = used > 0 and torch.cuda.is_bf16_supported(including_emulation=False)
+    if precision == "auto":
+        precision = "32" if not used else "bf16" if has_bf16 else "16"
+    wanted = _MIXED.get(precision, precision)
+    if not {"32": True, "16-mixed": used > 0, "bf16-mixed": has_bf16}[wanted]:
         log.warning("precision %s is not to be had on this %s: using 32", precision, name)
         wanted = "32"
     return Device(used, wanted, name, torch.get_num_threads())
 
 
-def prepare_arithmetic(device: Device) -> None:
+def prepare_arithmetic(*, on_gpu: bool) -> None:
     """Settings of this process that make the device fast: TensorFloat-32 on a GPU, kept memory on a CPU."""
     import torch
 
-    if device.num_gpus:
+    if on_gpu:
         torch.set_float32_matmul_precision("high")
     else:
         keep_freed_memory()

@@ -32,7 +32,7 @@ def run(prepared: Prepared) -> dict[str, Any]:
     """
     settings, task, splits = prepared.settings, prepared.task, prepared.splits
     screen.quieten_libraries(settings.verbosity)
-    prepare_arithmetic(prepared.device)
+    prepare_arithmetic(on_gpu=prepared.device.num_gpus > 0)
     output = Path(settings.output_folder)
     run_folder = output / f"{datetime.now():%Y%m%d-%H%M%S}-{task.name}-{os.urandom(3).hex()}"
     test_rows = pd.concat(splits.tests.values(), ignore_index=True)
@@ -55,7 +55,7 @@ def run(prepared: Prepared) -> dict[str, Any]:
         with clock("prediction"):
             outputs["baseline"] = comparison.predict(models["baseline"], splits.tests)
     with clock("teacher_outputs"):
-        teacher = consulted(models["teacher"], prepared)
+        teacher = consulted(models["teacher"], training["teacher"]["content"], prepared)
     with clock("student"):
         models["student"], training["student"] = distilled(teacher, run_folder, prepared)
     with clock("prediction"):

@@ -100,11 +100,11 @@ def _title(row: Mapping[str, Any]) -> str:
 
 
 def _cost_line(row: Mapping[str, Any]) -> str:
-    parts = (
+    parts = [
         f"{role} {fit['seconds']:.0f} s{' (earlier, now from the cache)' if fit.get('from_cache') else ''}"
         for role, fit in row["training"].items()
-    )
-    return f"Training took: {', '.join(parts)}."
+    ]
+    return f"Training took: {', '.join(parts)}; the teacher's outputs {row['seconds']['teacher_outputs']:.0f} s."
 
 
 def _speed_line(row: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from .errors import UserError
 from .tasks import DEMO_LANGUAGES, DEMO_TASK, GLUE_TASKS, Task, pawsx_task
 
 TEMPERATURE_SCALINGS = ("none", "squared")
-PRECISIONS = ("16", "16-mixed", "bf16", "bf16-mixed", "32")
+PRECISIONS = ("auto", "16", "16-mixed", "bf16", "bf16-mixed", "32")
 TEACHER_OUTPUTS = ("cached", "online")
 TEACHER_OUTPUTS_PRECISIONS = ("32", "16")
 CLASS_LOSSES = {"cross_entropy": "cross_entropy", "mean_square_error": "mse", "mse": "mse"}

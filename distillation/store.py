@@ -128,7 +128,7 @@ def obtain(
     :param since: use an entry finished at this time (Unix seconds) or later: 0 takes any; the start of the run takes
         only what a parallel run made meanwhile.
     :param build: builds the entry's files at the given path; what it returns is kept in the manifest as ``facts``.
-    :param load: turns the finished folder and the manifest's facts into what the caller wants.
+    :param load: turns the finished folder and its manifest into what the caller wants.
     :return: what ``load`` returned, and whether the entry was found rather than built.
     """
     with locked(place):
@@ -136,13 +136,12 @@ def obtain(
             try:
                 manifest = verified_manifest(place)
                 if manifest["finished"] >= since:
-                    return load(place, manifest["facts"]), True
+                    return load(place, manifest), True
             except DamagedEntry as error:
                 set_aside(place, error)
         with staged(place) as partial:
-            facts = dict(build(partial))
-            write_manifest(partial, recipe, facts)
-        return load(place, facts), False
+            manifest = write_manifest(partial, recipe, build(partial))
+        return load(place, manifest), False
 
 
 def set_aside(place: Path, error: DamagedEntry) -> None:
@@ -152,10 +151,11 @@ def set_aside(place: Path, error: DamagedEntry) -> None:
     log.warning("%s is damaged (%s): set aside as %s, made anew", place.name, error, aside.name)
 
 
-def write_manifest(folder: Path, recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Complete the entry that was built at ``folder``."""
-    manifest = {"recipe": recipe, "facts": facts, "files": hash_folder(folder), "finished": time.time()}
+def write_manifest(folder: Path, recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete the entry that was built at ``folder``; the manifest is returned, too."""
+    manifest = {"recipe": recipe, "facts": dict(facts), "files": hash_folder(folder), "finished": time.time()}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, allow_nan=False), encoding="utf-8")
+    return manifest
 
 
 def verified_manifest(folder: Path) -> dict[str, Any]:

@@ -7,8 +7,9 @@ entry of the store with a manifest and checksums, written whole or not at all, s
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,7 @@ def row_keys(frame: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
 
 
 class TeacherOutputs:
-    """Outputs that are on disk, mapped into memory when a row of them is first read, in each process for itself."""
+    """Outputs that are on disk, mapped into memory, in each process for itself."""
 
     def __init__(self, parts: Sequence[Path]):
         self.parts = list(parts)
@@ -47,7 +48,7 @@ class TeacherOutputs:
         sizes = [len(of_part) for of_part in keys]
         self._part = np.repeat(np.arange(len(sizes)), sizes)[order]
         self._row = np.concatenate([np.arange(0), *(np.arange(size) for size in sizes)])[order]
-        self._arrays: list[tuple[np.ndarray, np.ndarray]] | None = None
+        self._arrays: list[tuple[np.ndarray, np.ndarray]] | None = self._mapped()
 
     def find(self, keys: np.ndarray) -> np.ndarray:
         """Where each of the keys is, for :meth:`take`; -1 where it is not there."""
@@ -59,36 +60,37 @@ class TeacherOutputs:
     def take(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Logits (rows, classes) and features (rows, width) in single precision."""
         if self._arrays is None:
-            self._arrays = [
-                (np.load(part / LOGITS, mmap_mode="r"), np.load(part / FEATURES, mmap_mode="r")) for part in self.parts
-            ]
+            self._arrays = self._mapped()
         rows = [(self._arrays[self._part[place]], self._row[place]) for place in places]
         logits = np.stack([arrays[0][row] for arrays, row in rows])
         features = np.stack([arrays[1][row] for arrays, row in rows])
         return logits.astype(np.float32), features.astype(np.float32)
+
+    def _mapped(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [(np.load(part / LOGITS, mmap_mode="r"), np.load(part / FEATURES, mmap_mode="r")) for part in self.parts]
 
     def __getstate__(self) -> dict:
         # A mapped array would be pickled, row by row, into each process that trains.
         return self.__dict__ | {"_arrays": None}
 
 
-def obtain(
-    folder: Path, frame: pd.DataFrame, columns: Sequence[str], precision: str, compute: Compute
-) -> TeacherOutputs:
+def obtain(folder: Path, recipe: Mapping[str, Any], frame: pd.DataFrame, compute: Compute) -> TeacherOutputs:
     """Outputs for all rows of ``frame``; those that are not in ``folder`` yet are computed and added.
 
     Of two processes that miss the same rows, one computes them and the other waits.
 
-    :param precision: "32" or "16", the number format on disk.
+    :param recipe: all that the outputs depend on; ``columns`` (the texts of a row) and ``precision`` ("32" or "16", the
+        number format on disk) among it. A part that was made by another recipe is set aside.
     :param compute: the teacher's forward pass, over rows in the given order.
     :raises TrainingFailed: when an output does not fit into the number format.
     """
+    columns = recipe["columns"]
     unique = frame.drop_duplicates(subset=list(columns))
     keys = row_keys(unique, columns)
     with store.locked(folder):
         folder.mkdir(parents=True, exist_ok=True)
         store.sweep(folder)
-        outputs = TeacherOutputs(_whole_parts(folder))
+        outputs = TeacherOutputs(_whole_parts(folder, recipe))
         missing = np.flatnonzero(outputs.find(keys) < 0)
         if len(missing) == 0:
             log.info("the teacher's outputs for %s rows are on disk: %s", f"{len(keys):,}", folder)
@@ -96,17 +98,18 @@ def obtain(
         log.info("the teacher reads %s of %s rows", f"{len(missing):,}", f"{len(keys):,}")
         for start in range(0, len(missing), PART_ROWS):
             chosen = missing[start : start + PART_ROWS]
-            _write_part(folder, keys[chosen], compute(unique.iloc[chosen]), PRECISIONS[precision])
-        return TeacherOutputs(_whole_parts(folder))
+            _write_part(folder, recipe, keys[chosen], compute(unique.iloc[chosen]))
+        return TeacherOutputs(_whole_parts(folder, recipe))
 
 
-def _whole_parts(folder: Path) -> list[Path]:
+def _whole_parts(folder: Path, recipe: Mapping[str, Any]) -> list[Path]:
     whole = []
     for part in sorted(folder.glob("part-*")):
         if ".damaged-" in part.name:
             continue
         try:
-            store.verified_manifest(part)
+            if store.fingerprint(store.verified_manifest(part)["recipe"]) != store.fingerprint(recipe):
+                raise store.DamagedEntry("it is of another teacher")
         except store.DamagedEntry as error:
             store.set_aside(part, error)
         else:
@@ -115,8 +118,9 @@ def _whole_parts(folder: Path) -> list[Path]:
 
 
 def _write_part(
-    folder: Path, keys: np.ndarray, outputs: tuple[np.ndarray, np.ndarray], form: type[np.floating]
+    folder: Path, recipe: Mapping[str, Any], keys: np.ndarray, outputs: tuple[np.ndarray, np.ndarray]
 ) -> None:
+    form = PRECISIONS[recipe["precision"]]
     with np.errstate(over="ignore"):
         outputs = outputs[0].astype(form), outputs[1].astype(form)
     if not all(np.isfinite(made).all() for made in outputs):
@@ -126,4 +130,4 @@ def _write_part(
         partial.mkdir()
         for file, array in zip((KEYS, LOGITS, FEATURES), (keys, *outputs), strict=True):
             np.save(partial / file, array)
-        store.write_manifest(partial, {"rows": len(keys)}, {})
+        store.write_manifest(partial, recipe, {"rows": len(keys)})

@@ -14,13 +14,16 @@ from .preparation import Prepared
 from .settings import Settings
 from .tasks import Task
 
+SHAPES_OUTPUTS = ("model.ckpt", "hf_text/")  # of a saved predictor's files
+
 log = logging.getLogger(__name__)
 
 
 def finetuned(role: str, checkpoint: Checkpoint, fold: Fold, prepared: Prepared) -> tuple[Predictor, dict[str, Any]]:
     """The teacher or the baseline: from the cache with ``--resume``, else trained and put there.
 
-    :return: the model, and the facts of its training (seconds, steps, whether it came from the cache, path).
+    :return: the model, and the facts of its training (seconds, steps, whether it came from the cache, path, and a
+        fingerprint of its ``content``: weights and tokenizer).
     """
     settings, task = prepared.settings, prepared.task
     parameters = automm.hyperparameters(settings, prepared.device, str(checkpoint.path), role=role)
@@ -33,8 +36,10 @@ def finetuned(role: str, checkpoint: Checkpoint, fold: Fold, prepared: Prepared)
         log.info("training the %s: %s, %s rows", role, name, f"{len(fold.train):,}")
         return _timed(lambda: _fit(folder, fold, parameters, prepared))
 
-    def load(folder: Path, facts: Mapping[str, Any]) -> tuple[Predictor, dict[str, Any]]:
-        return automm.load(folder, task, verbosity=settings.verbosity), dict(facts)
+    def load(folder: Path, manifest: Mapping[str, Any]) -> tuple[Predictor, dict[str, Any]]:
+        content = {name: digest for name, digest in manifest["files"].items() if name.startswith(SHAPES_OUTPUTS)}
+        predictor = automm.load(folder, task, verbosity=settings.verbosity)
+        return predictor, manifest["facts"] | {"content": store.fingerprint(content)}
 
     since = 0 if settings.resume else prepared.started
     (predictor, facts), found = store.obtain(place, recipe, since=since, build=build, load=load)
@@ -43,14 +48,22 @@ def finetuned(role: str, checkpoint: Checkpoint, fold: Fold, prepared: Prepared)
     return predictor, facts | {"from_cache": found, "path": str(place.resolve())}
 
 
-def consulted(predictor: Predictor, prepared: Prepared) -> Teacher:
-    """The teacher as the student's fit takes it: with its outputs for the training rows, from disk or put there."""
+def consulted(predictor: Predictor, content: str, prepared: Prepared) -> Teacher:
+    """The teacher as the student's fit takes it: with its outputs for the training rows, from disk or put there.
+
+    :param content: the fingerprint that :func:`finetuned` gave.
+    """
     settings, fold, columns = prepared.settings, prepared.splits.student, prepared.task.model_columns
     if settings.teacher_outputs == "online":
         return Teacher(predictor)
-    recipe = {"teacher": predictor.content, "precision": settings.teacher_outputs_precision}
+    recipe = {
+        "teacher": content,
+        "columns": columns,
+        "arithmetic": prepared.device.precision,
+        "precision": settings.teacher_outputs_precision,
+    }
     folder = Path(settings.finetuned_model_cache_folder) / f"outputs-{store.fingerprint(recipe)}"
-    outputs = teacher_outputs.obtain(folder, fold.train, columns, settings.teacher_outputs_precision, predictor.outputs)
+    outputs = teacher_outputs.obtain(folder, recipe, fold.train, predictor.outputs)
     return Teacher(predictor, outputs)
 
 

@@ -1,4 +1,4 @@
-"""The private parts of AutoGluon 1.6.3 that automm.py relies on. A failure here means: read automm.py again."""
+"""The private parts of AutoGluon 1.6.3 that distillation/automm relies on: a failure means to read it again."""
 
 import inspect
 import itertools
@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from distillation import automm, teacher_outputs
 from distillation.automm import modules, predictor
+from distillation.automm.learner import Learner
 from distillation.automm.loading import LengthGroupedSampler
 from distillation.automm.rows import Rows
 from distillation.data import Fold
@@ -52,9 +53,25 @@ def fold_of(name, frame=FRAME):
 
 def with_outputs(predictor, fold, folder, precision="32"):
     """The teacher as a student learns from it by default: its outputs are on disk."""
-    columns = predictor.task.model_columns
-    outputs = teacher_outputs.obtain(folder / "outputs", fold.train, columns, precision, predictor.outputs)
+    recipe = {"columns": predictor.task.model_columns, "precision": precision}
+    outputs = teacher_outputs.obtain(folder / "outputs", recipe, fold.train, predictor.outputs)
     return automm.Teacher(predictor, outputs)
+
+
+def distil(predictor, checkpoints, folder, *, compiled=False, **changes):
+    """A student of RTE in ``folder / "student"``."""
+    automm.fit(
+        folder / "student",
+        FOLD,
+        RTE,
+        parameters(checkpoints, "student", **changes),
+        seed=1,
+        time_limit=None,
+        compiled=compiled,
+        teacher=with_outputs(predictor, FOLD, folder),
+        recipe=automm.loss_recipe(make_settings(), RTE),
+        verbosity="quiet",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +219,14 @@ def test_distilling_leaves_the_teacher_as_it_was_and_no_column_info_behind(teach
     assert student.predict(FRAME[:5]).shape == (5, 2)
 
 
+def test_outputs_keep_no_hidden_states(teacher):
+    """A pooled feature is a view of all tokens' hidden states; kept, it would keep them (models/hf_text.py:241)."""
+    logits, features = teacher.outputs(FRAME[:40])
+    assert (logits.shape, features.shape) == ((40, 2), (40, 32))
+    assert logits.base is None
+    assert features.base is None
+
+
 def test_forward_passes_run_the_network_that_predict_runs(teacher, monkeypatch):
     seen = []
     run_model = predictor.run_model
@@ -310,25 +335,73 @@ def test_augmentation_changes_the_students_rows_anew_and_never_the_lesson(teache
         assert first[0].numpy() == pytest.approx(teacher.outputs(FOLD.train[:2])[0], abs=1e-5)
 
 
-def test_teacher_reads_each_row_once_over_several_fits(teacher, tmp_path, monkeypatch):
-    """Counted in rows that pass through its network; with the languages of a later run among them."""
+def test_teacher_reads_each_row_once_over_several_fits(teacher, checkpoints, tmp_path):
+    """Counted in rows that pass through its network, whoever calls it; a later fit has more languages, so to say."""
     read = []
-    run_model = predictor.run_model
-    monkeypatch.setattr(
-        predictor,
-        "run_model",
-        lambda model, batch: read.append(len(next(iter(batch.values())))) or run_model(model, batch),
-    )
-    with_outputs(teacher, Fold(FRAME[:40], FOLD.tune), tmp_path)
-    with_outputs(teacher, Fold(FRAME[:40], FOLD.tune), tmp_path)
-    assert sum(read) == len(FRAME[:40].drop_duplicates(["sentence1", "sentence2"]))
-    with_outputs(teacher, FOLD, tmp_path)
+    network = teacher.automm._learner._model
+    counting = network.register_forward_pre_hook(lambda module, inputs: read.append(len(inputs[0])))
+    half = Fold(FRAME[:40], FOLD.tune)
+    for name, fold, seed in (("one", half, 1), ("another", half, 2), ("larger", FOLD, 1)):
+        automm.fit(
+            tmp_path / name,
+            fold,
+            RTE,
+            parameters(checkpoints, "student", max_epochs=2),
+            seed=seed,
+            time_limit=None,
+            teacher=with_outputs(teacher, fold, tmp_path),
+            recipe=automm.loss_recipe(make_settings(), RTE),
+            verbosity="quiet",
+        )
+    counting.remove()
     assert sum(read) == len(FOLD.train.drop_duplicates(["sentence1", "sentence2"]))
+
+
+def test_checkpoints_of_a_fit_hold_the_students_weights_and_nothing_else(teacher, checkpoints, tmp_path, monkeypatch):
+    """While it trains, that is: AutoGluon's distiller keeps the whole teacher in each of them."""
+    seen = {}
+
+    def look(self, *args, **kwargs):
+        for path in (tmp_path / "student").glob("*.ckpt"):
+            seen[path.name] = torch.load(path, weights_only=False)
+        return top_k_average(self, *args, **kwargs)
+
+    top_k_average = Learner.top_k_average
+    monkeypatch.setattr(Learner, "top_k_average", look)
+    distil(teacher, checkpoints, tmp_path)
+    assert "last.ckpt" in seen
+    assert len(seen) > 1
+    for checkpoint in seen.values():
+        assert {name.partition(".")[0] for name in checkpoint["state_dict"]} == {"model", "adaptor"}
+        assert "optimizer_states" not in checkpoint
+
+
+def test_compiled_student_is_saved_and_loaded_as_ever(teacher, checkpoints, tmp_path, monkeypatch):
+    """With the compiler's front end only, which needs neither a GPU nor minutes."""
+    used = []
+    compile_module = torch.nn.Module.compile
+    monkeypatch.setattr(
+        torch.nn.Module,
+        "compile",
+        lambda self, **kwargs: used.append(kwargs) or compile_module(self, backend="eager", **kwargs),
+    )
+    distil(teacher, checkpoints, tmp_path / "compiled", compiled=True)
+    assert used == [{"dynamic": True}]
+    distil(teacher, checkpoints, tmp_path / "plain")
+    made = [automm.load(tmp_path / kind / "student", RTE, verbosity="quiet") for kind in ("compiled", "plain")]
+    assert made[0].predict(FRAME[:8]) == pytest.approx(made[1].predict(FRAME[:8]), abs=1e-4)
+
+
+def test_loading_processes_change_nothing(teacher, checkpoints, tmp_path):
+    for workers in (0, 2):
+        distil(teacher, checkpoints, tmp_path / str(workers), num_workers=workers)
+    made = [automm.load(tmp_path / kind / "student", RTE, verbosity="quiet") for kind in "02"]
+    assert np.array_equal(made[0].predict(FRAME[:8]), made[1].predict(FRAME[:8]))
 
 
 def test_outputs_that_lack_a_row_are_refused_before_the_fit(teacher, checkpoints, tmp_path):
     taught = with_outputs(teacher, Fold(FOLD.train[1:], FOLD.tune), tmp_path)
-    with pytest.raises(ValueError, match=r"outputs lack \d+ of 64 rows"):
+    with pytest.raises(TrainingFailed, match=r"outputs lack \d+ of 64 rows"):
         taught.lesson(FOLD.train)
 
 
@@ -419,7 +492,7 @@ def test_several_processes_train_on_their_share_of_the_rows_and_report_back(
         parameters(checkpoints, "student", batch_size=8, per_gpu_batch_size=8),
         seed=1,
         time_limit=None,
-        teacher=automm.Teacher(teacher),
+        teacher=with_outputs(teacher, FOLD, tmp_path),
         recipe=automm.loss_recipe(make_settings(), RTE),
         verbosity="quiet",
     )

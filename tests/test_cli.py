@@ -133,7 +133,7 @@ def test_demo_brings_its_own_defaults_but_flags_win():
         (["--seed", "4294967296"], "--seed 4294967296: needs less than 2**32"),
         (["--seed", "-1"], "--seed -1: needs 0 or more"),
         (["--num_gpu", "-2"], "--num_gpu -2: needs -1 or more (-1 = all, 0 = CPU)"),
-        (["--precision", "8"], "argument --precision: invalid choice: '8' (choose from '16', '16-mixed'"),
+        (["--precision", "8"], "argument --precision: invalid choice: '8' (choose from 'auto', '16'"),
         (["--soft_label_loss_type", "kl"], "argument --soft_label_loss_type: invalid choice: 'kl'"),
         (["--output_feature_loss_type", "l1"], "invalid choice: 'l1' (choose from 'mean_square_error', 'mse'"),
         (["--aug_scale", "2"], "--aug_scale 2.0: needs a share of words from 0 (off) to 1"),

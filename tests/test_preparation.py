@@ -32,12 +32,20 @@ def gpus(monkeypatch, count, bf16=True):
         (2, -1, "16", (2, "16-mixed", "gpu")),
         (2, 1, "bf16", (1, "bf16-mixed", "gpu")),
         (2, 0, "16-mixed", (0, "32", "cpu")),
+        (2, 0, "auto", (0, "32", "cpu")),
+        (2, 1, "auto", (1, "bf16-mixed", "gpu")),
     ],
 )
 def test_device_and_precision(monkeypatch, present, num_gpu, precision, expected):
     gpus(monkeypatch, present)
     device = choose_device(num_gpu, precision)
     assert (device.num_gpus, device.precision, device.accelerator) == expected
+
+
+def test_automatic_precision_of_a_gpu_without_bf16(monkeypatch, caplog):
+    gpus(monkeypatch, 1, bf16=False)
+    assert choose_device(-1, "auto").precision == "16-mixed"
+    assert not caplog.text
 
 
 def test_precision_that_the_device_lacks_is_replaced_and_said(monkeypatch, caplog):

@@ -37,8 +37,9 @@ def write(text):
     return build
 
 
-def read(folder, facts):
-    return (folder / "weights").read_text(), facts["text"]
+def read(folder, manifest):
+    assert list(manifest["files"]) == ["weights"]
+    return (folder / "weights").read_text(), manifest["facts"]["text"]
 
 
 def start(place, text, seconds):

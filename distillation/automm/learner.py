@@ -57,9 +57,10 @@ class Learner(BaseLearner):
         (label_processor,) = data_processors["label"]
         key = label_processor.label_key
         train = Rows(processor, df_preprocessor, self._train_data, label_key=key, augmented=True)
-        lengths = Rows(processor, df_preprocessor, self._tuning_data).lengths
-        self._tuning_data = self._tuning_data.iloc[np.argsort(-lengths, kind="stable")]
         self._tune = Rows(processor, df_preprocessor, self._tuning_data, label_key=key)
+        longest_first = np.argsort(-self._tune.lengths, kind="stable")
+        self._tune.reorder(longest_first)
+        self._tuning_data = self._tuning_data.iloc[longest_first]
         teacher = self._teacher_learner
         self._lesson = teacher.lesson(self._train_data) if teacher is not None else None
         return TrainingRows(

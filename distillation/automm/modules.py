@@ -12,6 +12,7 @@ from autogluon.multimodal.optim.lr import apply_single_lr, get_lr_scheduler
 from torch import Tensor, nn
 
 from ..account import TermAccount
+from ..devices import prepare_arithmetic
 from ..losses import DistillationLoss, Recipe, Translation
 from .teaching import CachedLesson, OnlineLesson
 
@@ -26,6 +27,7 @@ class FineTuning(LitModule):
 
     def on_fit_start(self) -> None:
         """Called by Lightning in the process that trains, when the model is on its device."""
+        prepare_arithmetic(on_gpu=self.device.type == "cuda")  # processes of several GPUs start with torch's own
         if self.compiled:
             # In place, unlike AutoGluon's env.compile (learners/base.py:769): the weights keep their names on disk.
             self.model.model.compile(dynamic=True)
@@ -41,8 +43,7 @@ class FineTuning(LitModule):
             group["lr"] = group.pop("initial_lr")
         self._add_parameters(optimizer)
         for group in optimizer.param_groups:
-            # One kernel for all weights. Not where gradients are scaled: they could not be clipped any more.
-            group["fused"] = self.trainer.precision != "16-mixed"
+            group["fused"] = True  # one kernel for all weights; said here and not to AdamW, it can still be clipped
         hparams, steps = self.hparams, self.trainer.estimated_stepping_batches
         schedule = get_lr_scheduler(
             optimizer=optimizer,

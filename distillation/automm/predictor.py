@@ -15,7 +15,6 @@ from scipy.special import softmax
 from tqdm.auto import tqdm
 
 from ..errors import TrainingFailed
-from ..store import hash_folder
 from ..tasks import Task
 from .configuration import VERBOSITY
 from .rows import Rows
@@ -44,12 +43,6 @@ class Predictor:
         """Size of the weights on disk."""
         return (Path(self.automm.path) / "model.ckpt").stat().st_size
 
-    @property
-    def content(self) -> dict[str, Any]:
-        """All that its outputs depend on, besides the rows: weights, tokenizer, precision."""
-        hashes = hash_folder(Path(self.automm.path), ("model.ckpt", "hf_text/*"))
-        return hashes | {"precision": self.automm._learner._config.env.precision}
-
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
         """Class probabilities of shape (rows, classes) in the order of the task's labels; for a regression (rows,).
 
@@ -77,16 +70,21 @@ class Predictor:
             leave=False,
             disable=not self.shows_progress or None,
         )
-        forward = self._forward()
-        made = [forward(rows.batch(order[start : start + size])) for start in starts]
-        self.automm._learner._model.to("cpu")  # a fit may need the room on the GPU
-        results = []
-        for kind in (LOGITS, FEATURES):
-            joined = torch.cat([output[kind].float().cpu() for output in made]).numpy()
-            if not np.isfinite(joined).all():
+        forward, model = self._forward(), self.automm._learner._model
+        results = {
+            LOGITS: np.empty((len(order), model.head.out_features), dtype=np.float32),
+            FEATURES: np.empty((len(order), model.out_features), dtype=np.float32),
+        }
+        for start in starts:
+            chosen = order[start : start + size]
+            output = forward(rows.batch(chosen))
+            for kind, array in results.items():
+                array[chosen] = output[kind].float().cpu().numpy()
+        model.to("cpu")  # a fit may need the room on the GPU
+        for kind, array in results.items():
+            if not np.isfinite(array).all():
                 raise TrainingFailed(f"a model's {kind} are not finite; try --precision bf16 or 32")
-            results.append(joined[np.argsort(order)])
-        return results[0], results[1]
+        return results[LOGITS], results[FEATURES]
 
     def call_predict(self, frame: pd.DataFrame) -> object:
         """``MultiModalPredictor.predict`` as its user calls it."""

@@ -32,7 +32,7 @@ class Rows:
         # AutoGluon's order of the columns, and their texts as its dataset has them (data/dataset.py:52).
         self.texts, self.text_types = preprocessor.transform_text(frame)
         self.tokens, self.segments, self.lengths = _tokenize(processor, self.texts)
-        self.starts = np.concatenate([[0], np.cumsum(self.lengths)])
+        self.starts = np.cumsum(self.lengths) - self.lengths
         self.label_key = label_key
         if label_key is not None:
             (self.labels,) = preprocessor.transform_label(frame)[0].values()
@@ -42,6 +42,12 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def reorder(self, order: np.ndarray) -> None:
+        """Put the rows, which must not be augmented, into this order."""
+        self.starts, self.lengths = self.starts[order], self.lengths[order]
+        if self.label_key is not None:
+            self.labels = self.labels[order]
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
         """These rows as the model's forward pass takes them: tokens and segments (B, longest row), lengths (B,)."""
@@ -67,7 +73,7 @@ class Rows:
             texts = {column: values[index] for column, values in self.texts.items()}
             made = self.processor(texts, self.text_types, is_training=True)
             return made[self.processor.text_token_ids_key], made[self.processor.text_segment_ids_key]
-        place = slice(self.starts[index], self.starts[index + 1])
+        place = slice(self.starts[index], self.starts[index] + self.lengths[index])
         return self.tokens[place], self.segments[place]
 
 

@@ -10,7 +10,7 @@ import torch
 from autogluon.multimodal.constants import FEATURES, LOGITS
 from autogluon.multimodal.models.utils import run_model
 
-from ..errors import UserError
+from ..errors import TrainingFailed, UserError
 from ..losses import Translation
 from ..teacher_outputs import TeacherOutputs, row_keys
 from .predictor import Predictor
@@ -26,7 +26,7 @@ class CachedLesson:
         self.outputs = outputs
         self.places = outputs.find(keys)
         if (self.places < 0).any():
-            raise ValueError(f"the teacher's outputs lack {(self.places < 0).sum()} of {len(keys)} rows")
+            raise TrainingFailed(f"the teacher's outputs lack {(self.places < 0).sum()} of {len(keys)} rows")
 
     def batch(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
         """What a training batch carries for these rows."""
@@ -84,11 +84,6 @@ class Teacher:
     @property
     def _learner(self) -> "Teacher":
         return self
-
-    @property
-    def width(self) -> int:
-        """Of the pooled feature."""
-        return self.head.in_features
 
     def lesson(self, frame: pd.DataFrame) -> CachedLesson | OnlineLesson:
         """On the rows of ``frame``."""
