@@ -1,0 +1,146 @@
+"""How far a score, a difference or a ratio on a test set can be trusted: intervals over its rows, and McNemar's test.
+
+All intervals are 95 % percentile intervals of the bootstrap: test rows are drawn with replacement, the same draw for all
+models, so that differences are paired. Rows that belong together (one sentence pair in several languages) are drawn
+together. They say how much the numbers would move on other test rows; how much they would move with another seed is
+a different question, which needs several seeds.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+RESAMPLES = 2000
+LEVEL = 0.95
+CHUNK = 200  # resamples at once: 200 x 40,000 rows in double precision are 64 MB
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the rows of one test set say of one metric.
+
+    ``ratio`` is None where the teacher's lead over the baseline is not clearly above 0, ``mcnemar`` is the p-value of
+    McNemar's exact test of baseline against student, None unless the metric is accuracy.
+    """
+
+    scores: Mapping[str, Interval]
+    gain: Interval | None
+    lead: Interval | None
+    ratio: Interval | None
+    mcnemar: float | None
+
+
+def judge(
+    metric: str,
+    truth: np.ndarray,
+    predicted: Mapping[str, np.ndarray],
+    groups: np.ndarray | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Verdict:
+    """Intervals for each model's score, student - baseline, teacher - baseline, and the distillation ratio.
+
+    :param metric: a name in ``evaluation.METRICS``.
+    :param truth: labels, shape (rows,); ``predicted``: ``{role: labels or values}`` of the same shape.
+    :param groups: rows with the same entry are drawn together, shape (rows,).
+    """
+    whole = np.ones((1, len(truth)))
+    observed = {role: float(_score(metric, truth, labels, whole)[0]) for role, labels in predicted.items()}
+    drawn: dict[str, list[np.ndarray]] = {role: [] for role in predicted}
+    for weights in _draws(len(truth), groups, resamples, seed):
+        for role, labels in predicted.items():
+            drawn[role].append(_score(metric, truth, labels, weights))
+    samples = {role: np.concatenate(values) for role, values in drawn.items()}
+    scores = {role: _interval(observed[role], samples[role]) for role in predicted}
+    if "baseline" not in predicted:
+        return Verdict(scores, None, None, None, None)
+    gains, leads = (samples[role] - samples["baseline"] for role in ("student", "teacher"))
+    gain = _interval(observed["student"] - observed["baseline"], gains)
+    lead = _interval(observed["teacher"] - observed["baseline"], leads)
+    ratio = None
+    if lead.low > 0:
+        clear = leads > 0
+        ratio = _interval(gain.value / lead.value, gains[clear] / leads[clear])
+    test = mcnemar(truth, predicted["baseline"], predicted["student"]) if metric == "accuracy" else None
+    return Verdict(scores, gain, lead, ratio, test)
+
+
+def mcnemar(truth: np.ndarray, one: np.ndarray, other: np.ndarray) -> float:
+    """Two-sided p-value of McNemar's exact test that two classifiers are right equally often (McNemar 1947)."""
+    only_one = int(((one == truth) & (other != truth)).sum())
+    only_other = int(((one != truth) & (other == truth)).sum())
+    if only_one + only_other == 0:
+        return 1.0
+    return float(stats.binomtest(only_one, only_one + only_other, 0.5).pvalue)
+
+
+def _draws(rows: int, groups: np.ndarray | None, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each row is in each resample, (at most CHUNK, rows) at a time."""
+    random = np.random.default_rng(seed)
+    member = np.arange(rows) if groups is None else np.unique(groups, return_inverse=True)[1]
+    count = int(member.max()) + 1
+    for start in range(0, resamples, CHUNK):
+        drawn = random.multinomial(count, np.full(count, 1 / count), size=min(CHUNK, resamples - start))
+        yield drawn[:, member].astype(float)
+
+
+def _interval(value: float, samples: np.ndarray) -> Interval:
+    samples = samples[np.isfinite(samples)]
+    if not len(samples):
+        return Interval(value, float("nan"), float("nan"))
+    low, high = np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(value, float(low), float(high))
+
+
+def _score(metric: str, truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The metric on rows that count ``weights`` (resamples, rows) times each: (resamples,)."""
+    total = weights.sum(axis=1)
+    if metric == "accuracy":
+        return weights @ (truth == predicted) / total
+    if metric in ("f1", "matthews"):
+        hit, false, missed, right = (
+            weights @ ((truth == label) & (predicted == guess)) for label, guess in ((1, 1), (0, 1), (1, 0), (0, 0))
+        )
+        if metric == "f1":
+            return _divided(2 * hit, 2 * hit + false + missed)
+        spread = np.sqrt((hit + false) * (hit + missed) * (right + false) * (right + missed))
+        return _divided(hit * right - false * missed, spread)
+    if metric == "pearson":
+        return _correlation(weights, truth, predicted)
+    if metric == "spearman":
+        return np.array(
+            [_correlation(row[None], _ranks(truth, row), _ranks(predicted, row))[0] for row in weights]
+        )
+    raise ValueError(f"no bootstrap for {metric}")
+
+
+def _correlation(weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    total = weights.sum(axis=1)
+    x, y = x - x.mean(), y - y.mean()  # against cancellation
+    mean_x, mean_y = weights @ x / total, weights @ y / total
+    covariance = weights @ (x * y) / total - mean_x * mean_y
+    spread = (weights @ x**2 / total - mean_x**2) * (weights @ y**2 / total - mean_y**2)
+    return np.where(spread > 1e-24, covariance / np.sqrt(np.maximum(spread, 1e-24)), np.nan)
+
+
+def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean ranks among rows that count ``weights`` times each."""
+    distinct, place = np.unique(values, return_inverse=True)
+    counts = np.bincount(place, weights, minlength=len(distinct))
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]
+
+
+def _divided(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return np.where(below > 0, above / np.where(below > 0, below, 1), 0.0)
