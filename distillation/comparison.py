@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import evaluation
+from . import evaluation, uncertainty
 from .automm import Predictor
 from .tasks import Task
 
@@ -58,6 +58,27 @@ def ratios(scores: Scores) -> dict[str, dict[str, dict[str, Any]]]:
             for metric, by_role in metrics.items()
         }
         for test_set, metrics in scores.items()
+    }
+
+
+def judge_all(task: Task, labels: Outputs, outputs: Mapping[str, Outputs], ids: Outputs) -> dict[str, Any]:
+    """``{test set: {metric: uncertainty.Verdict as a dictionary}}``.
+
+    :param ids: per test set, of its rows; rows of the same id, in several languages, are drawn together.
+    """
+    return {
+        name: {
+            metric: asdict(
+                uncertainty.judge(
+                    metric,
+                    truth,
+                    {role: evaluation.predicted_labels(sets[name]) for role, sets in outputs.items()},
+                    ids[name],
+                )
+            )
+            for metric in task.metrics
+        }
+        for name, truth in labels.items()
     }
 
 

@@ -69,8 +69,9 @@ def run(prepared: Prepared) -> dict[str, Any]:
         )
 
     labels = {name: frame["label"].to_numpy() for name, frame in splits.tests.items()}
+    ids = {name: frame["id"].to_numpy() for name, frame in splits.tests.items()}
     if settings.benchmark == "pawsx":
-        labels = comparison.pooled(labels)
+        labels, ids = comparison.pooled(labels), comparison.pooled(ids)
         outputs = {role: comparison.pooled(sets) for role, sets in outputs.items()}
     scores = comparison.score_all(task, labels, outputs)
     row = {
@@ -82,6 +83,7 @@ def run(prepared: Prepared) -> dict[str, Any]:
         "settings": asdict(settings),
         "scores": scores,
         "distillation_ratio": comparison.ratios(scores),
+        "uncertainty": comparison.judge_all(task, labels, outputs, ids),
         "speed_up": {kind: asdict(measured) for kind, measured in speed_up.items()},
         "rows": {
             "teacher": {"train": len(splits.teacher.train), "tune": len(splits.teacher.tune)},

@@ -35,6 +35,7 @@ def show(row: Mapping[str, Any], console: Console) -> None:
     console.print(table)
     for test_set, metric, reason in reasons:
         console.print(f"Distillation ratio n/a on {test_set} ({metric}): {reason}.")
+    _show_uncertainty(row["uncertainty"], console)
     _show_terms(row["training"]["student"].get("terms"), console)
     console.print(_speed_line(row))
     console.print(_cost_line(row))
@@ -51,6 +52,55 @@ def show(row: Mapping[str, Any], console: Console) -> None:
         highlight=False,
         markup=False,
     )
+    console.print()
+    console.print(verdict(row), style="bold", highlight=False)
+
+
+def verdict(row: Mapping[str, Any]) -> str:
+    """One plain sentence: is the student better than the baseline, as far as the test rows can tell?"""
+    test_set, metrics = next(iter(row["uncertainty"].items()))
+    metric, judged = next(iter(metrics.items()))
+    rows = f"on these {row['rows']['test'][test_set]:,} test rows"
+    gain = judged["gain"]
+    if gain is None:
+        return f"Without a baseline nothing can be said of what distillation gained {rows}."
+    if gain["value"] is None:
+        return f"The {metric} of a model is undefined {rows}: nothing can be said of what distillation gained."
+    points, low, high = (100 * gain[key] for key in ("value", "low", "high"))
+    better = "better" if points >= 0 else "worse"
+    sure = "" if low > 0 or high < 0 else ": not distinguishable from noise"
+    return (
+        f"The student's {metric} is {abs(points):.1f} points {better} than the baseline's {rows} "
+        f"(95 %: {low:.1f} to {high:.1f}){sure}."
+    )
+
+
+def _show_uncertainty(judgements: Mapping[str, Mapping[str, Any]], console: Console) -> None:
+    """Intervals of everything in the first table that comes from test rows."""
+    table = Table(
+        title="How far the test rows can be trusted: 95 % intervals", title_justify="left", title_style="bold"
+    )
+    table.add_column("Test set")
+    table.add_column("Metric")
+    for heading in (*ROLES.values(), "Student -\nbaseline", "Distillation\nratio", "McNemar's\ntest"):
+        table.add_column(heading, justify="right")
+    for test_set, metrics in judgements.items():
+        for metric, judged in metrics.items():
+            table.add_row(
+                test_set,
+                metric,
+                *(_range(judged["scores"].get(role), ".3f") for role in ROLES),
+                _range(judged["gain"], "+.3f"),
+                "undefined" if judged["ratio"] is None else _range(judged["ratio"], ".2f"),
+                "" if judged["mcnemar"] is None else f"p = {judged['mcnemar']:.2g}",
+            )
+    console.print(table)
+
+
+def _range(interval: Mapping[str, float | None] | None, form: str) -> str:
+    if interval is None or interval["low"] is None or interval["high"] is None:
+        return "n/a"
+    return f"{interval['low']:{form}} to {interval['high']:{form}}"
 
 
 def _show_terms(terms: Mapping[str, Mapping[str, float | None]] | None, console: Console) -> None:

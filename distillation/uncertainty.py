@@ -1,7 +1,7 @@
 """How far a score, a difference or a ratio on a test set can be trusted: intervals over its rows, and McNemar's test.
 
-All intervals are 95 % percentile intervals of the bootstrap: test rows are drawn with replacement, the same draw for all
-models, so that differences are paired. Rows that belong together (one sentence pair in several languages) are drawn
+All intervals are 95 % percentile intervals of the bootstrap: test rows are drawn with replacement, the same draw for
+all models, so that differences are paired. Rows that belong together (one sentence pair in several languages) are drawn
 together. They say how much the numbers would move on other test rows; how much they would move with another seed is
 a different question, which needs several seeds.
 """
@@ -19,11 +19,11 @@ CHUNK = 200  # resamples at once: 200 x 40,000 rows in double precision are 64 M
 
 @dataclass(frozen=True)
 class Interval:
-    """A value and its 95 % interval."""
+    """A value and its 95 % interval; None where they are undefined (a correlation with a constant)."""
 
-    value: float
-    low: float
-    high: float
+    value: float | None
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def judge(
     gain = _interval(observed["student"] - observed["baseline"], gains)
     lead = _interval(observed["teacher"] - observed["baseline"], leads)
     ratio = None
-    if lead.low > 0:
+    if gain.value is not None and lead.value is not None and lead.low is not None and lead.low > 0:
         clear = leads > 0
         ratio = _interval(gain.value / lead.value, gains[clear] / leads[clear])
     test = mcnemar(truth, predicted["baseline"], predicted["student"]) if metric == "accuracy" else None
@@ -92,14 +92,14 @@ def _draws(rows: int, groups: np.ndarray | None, resamples: int, seed: int) -> I
     member = np.arange(rows) if groups is None else np.unique(groups, return_inverse=True)[1]
     count = int(member.max()) + 1
     for start in range(0, resamples, CHUNK):
-        drawn = random.multinomial(count, np.full(count, 1 / count), size=min(CHUNK, resamples - start))
-        yield drawn[:, member].astype(float)
+        picks = random.integers(count, size=(min(CHUNK, resamples - start), count))
+        yield np.stack([np.bincount(pick, minlength=count) for pick in picks])[:, member].astype(float)
 
 
 def _interval(value: float, samples: np.ndarray) -> Interval:
     samples = samples[np.isfinite(samples)]
-    if not len(samples):
-        return Interval(value, float("nan"), float("nan"))
+    if not np.isfinite(value) or not len(samples):
+        return Interval(None, None, None)
     low, high = np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(value, float(low), float(high))
 
@@ -120,9 +120,7 @@ def _score(metric: str, truth: np.ndarray, predicted: np.ndarray, weights: np.nd
     if metric == "pearson":
         return _correlation(weights, truth, predicted)
     if metric == "spearman":
-        return np.array(
-            [_correlation(row[None], _ranks(truth, row), _ranks(predicted, row))[0] for row in weights]
-        )
+        return np.array([_correlation(row[None], _ranks(truth, row), _ranks(predicted, row))[0] for row in weights])
     raise ValueError(f"no bootstrap for {metric}")
 
 

@@ -63,7 +63,10 @@ def test_glue_run_ends_in_a_table_a_row_and_a_student_that_a_new_process_loads(f
     assert set(scores) == {"teacher", "baseline", "student"}
     for wanted in (*(f"{score:.5f}" for score in scores.values()), "Distillation", "Speed-up", row["paths"]["student"]):
         assert wanted in out
-    assert out.rstrip().splitlines()[-1].startswith("use it")
+    gain = row["uncertainty"]["test"]["accuracy"]["gain"]
+    closing = " ".join(out.rstrip().splitlines()[-2:])
+    assert f"{abs(100 * gain['value']):.1f} points" in closing
+    assert "on these 60 test rows" in closing
     for noise in ("Tip", "Seed set", "GPU available", "saving model", "Warning", "AutoMM", "Load pretrained"):
         assert noise not in out + captured.err
 

@@ -1,0 +1,137 @@
+"""Intervals against simulations with a known truth, and against cases worked by hand or by other libraries."""
+
+import time
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import f1_score, matthews_corrcoef
+
+from distillation.evaluation import METRICS
+from distillation.uncertainty import _draws, _score, judge, mcnemar
+
+RANDOM = np.random.default_rng(0)
+
+
+def simulated(rows, random, skills):
+    """Binary labels, and answers of models that are right with these probabilities and share half of their luck."""
+    truth = random.integers(0, 2, rows)
+    shared = random.uniform(size=rows)
+    answers = {}
+    for role, skill in skills.items():
+        luck = np.where(random.uniform(size=rows) < 0.5, shared, random.uniform(size=rows))
+        answers[role] = np.where(luck < skill, truth, 1 - truth)
+    return truth, answers
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_weighted_score_is_the_metric_of_the_repeated_rows(metric):
+    truth, predicted = RANDOM.integers(0, 2, (2, 60))
+    if metric in ("pearson", "spearman"):
+        truth, predicted = RANDOM.normal(size=60).round(1), RANDOM.normal(size=60).round(1)
+    weights = np.stack([np.bincount(RANDOM.integers(60, size=60), minlength=60) for _ in range(20)])
+    expected = [METRICS[metric](np.repeat(truth, weight), np.repeat(predicted, weight)) for weight in weights]
+    assert _score(metric, truth, predicted, weights.astype(float)) == pytest.approx(expected)
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say():
+    """The true accuracies are known; 500 test sets of 200 rows. 95 % within 2."""
+    skills = {"teacher": 0.9, "baseline": 0.7, "student": 0.75}
+    covered = {"score": 0, "gain": 0, "ratio": 0}
+    repeats = 500
+    for repeat in range(repeats):
+        truth, answers = simulated(200, np.random.default_rng(repeat), skills)
+        made = judge("accuracy", truth, answers, resamples=400, seed=repeat)
+        covered["score"] += made.scores["student"].low <= 0.75 <= made.scores["student"].high
+        covered["gain"] += made.gain.low <= 0.05 + 1e-12 and made.gain.high >= 0.05 - 1e-12
+        assert made.ratio is not None
+        covered["ratio"] += made.ratio.low <= 0.25 <= made.ratio.high
+    for name, count in covered.items():
+        assert count / repeats == pytest.approx(0.95, abs=0.02), name
+
+
+@pytest.mark.parametrize("metric", ["f1", "matthews", "pearson", "spearman"])
+def test_gain_of_other_metrics_agrees_with_scipys_bootstrap(metric):
+    if metric in ("f1", "matthews"):
+        truth, answers = simulated(200, np.random.default_rng(1), {"teacher": 0.9, "baseline": 0.6, "student": 0.8})
+        outside = f1_score if metric == "f1" else matthews_corrcoef
+    else:
+        truth = np.random.default_rng(1).normal(size=200)
+        noise = np.random.default_rng(2).normal(size=(3, 200))
+        answers = {
+            role: truth + size * noise[i]
+            for i, (role, size) in enumerate([("teacher", 0.3), ("baseline", 2.0), ("student", 1.0)])
+        }
+        outside = lambda a, b: METRICS[metric](a, b)  # noqa: E731
+    made = judge(metric, truth, answers)
+    expected = stats.bootstrap(
+        (truth, answers["baseline"], answers["student"]),
+        lambda t, b, s: outside(t, s) - outside(t, b),
+        paired=True,
+        vectorized=False,
+        n_resamples=400,
+        method="percentile",
+        rng=np.random.default_rng(3),
+    ).confidence_interval
+    assert (made.gain.low, made.gain.high) == pytest.approx(tuple(expected), abs=0.03)
+
+
+def test_rows_of_one_group_are_drawn_together():
+    groups = np.array(["b", "a", "b", "c"])
+    drawn = np.concatenate(list(_draws(4, groups, 500, seed=0)))
+    assert (drawn[:, 0] == drawn[:, 2]).all()
+    assert ((drawn[:, 0] + drawn[:, 1] + drawn[:, 3]) == 3).all()
+    assert drawn.mean(axis=0) == pytest.approx([1, 1, 1, 1], abs=0.15)
+
+
+def test_translations_of_the_same_pairs_add_no_certainty():
+    """Worked by hand: seven identical copies of 100 pairs know as much as 100 pairs."""
+    truth, answers = simulated(100, np.random.default_rng(5), {"teacher": 0.9, "baseline": 0.6, "student": 0.7})
+    once = judge("accuracy", truth, answers)
+    copies = {role: np.tile(labels, 7) for role, labels in answers.items()}
+    grouped = judge("accuracy", np.tile(truth, 7), copies, np.tile(np.arange(100), 7))
+    blind = judge("accuracy", np.tile(truth, 7), copies)
+    assert (grouped.gain.low, grouped.gain.high) == pytest.approx((once.gain.low, once.gain.high))
+    assert blind.gain.high - blind.gain.low == pytest.approx((once.gain.high - once.gain.low) / 7**0.5, rel=0.2)
+
+
+def test_mcnemar_by_hand():
+    """Of six rows on which only one is right, the baseline has one: 2 * (1 + 6) / 64."""
+    truth = np.zeros(10, dtype=int)
+    baseline = np.array([0, 1, 1, 1, 1, 1, 0, 0, 1, 1])
+    student = np.array([1, 0, 0, 0, 0, 0, 0, 0, 1, 1])
+    assert mcnemar(truth, baseline, student) == pytest.approx(2 * 7 / 64)
+    assert mcnemar(truth, baseline, baseline) == 1.0
+
+
+def test_ratio_is_undefined_unless_the_teacher_clearly_leads():
+    truth, answers = simulated(200, np.random.default_rng(3), {"teacher": 0.72, "baseline": 0.7, "student": 0.71})
+    made = judge("accuracy", truth, answers)
+    assert made.lead.low < 0 < made.lead.high
+    assert made.ratio is None
+    answers["teacher"] = truth
+    made = judge("accuracy", truth, answers)
+    assert made.ratio.value == pytest.approx(
+        (made.scores["student"].value - made.scores["baseline"].value) / (1 - made.scores["baseline"].value)
+    )
+    assert made.ratio.low < made.ratio.value < made.ratio.high
+
+
+def test_constant_predictions_have_no_correlation_and_no_interval():
+    truth = np.arange(20.0)
+    made = judge("pearson", truth, {"teacher": truth, "baseline": np.ones(20), "student": truth})
+    assert made.scores["baseline"].value is made.scores["baseline"].low is made.gain.value is made.ratio is None
+
+
+def test_without_a_baseline_only_the_scores_are_judged():
+    truth = RANDOM.integers(0, 2, 50)
+    made = judge("accuracy", truth, {"teacher": truth, "student": truth})
+    assert (made.gain, made.ratio, made.mcnemar) == (None, None, None)
+    assert (made.scores["teacher"].low, made.scores["teacher"].high) == (1, 1)
+
+
+def test_qnlis_rows_take_seconds():
+    truth, answers = simulated(5463, np.random.default_rng(3), {"teacher": 0.92, "baseline": 0.89, "student": 0.9})
+    start = time.perf_counter()
+    judge("accuracy", truth, answers)
+    assert time.perf_counter() - start < 5
