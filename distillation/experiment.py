@@ -21,6 +21,8 @@ from .devices import prepare_arithmetic
 from .preparation import Prepared
 from .training import consulted, distilled, finetuned
 
+VALIDATION = "validation"
+
 log = logging.getLogger(__name__)
 
 
@@ -36,6 +38,8 @@ def run(prepared: Prepared) -> dict[str, Any]:
     output = Path(settings.output_folder)
     run_folder = output / f"{datetime.now():%Y%m%d-%H%M%S}-{task.name}-{os.urandom(3).hex()}"
     test_rows = pd.concat(splits.tests.values(), ignore_index=True)
+    # The hold-out's scores are what settings may be chosen by; they are no part of the comparison.
+    judged = {**splits.tests, VALIDATION: splits.student.tune}
     clock = _Clock()
     models: dict[str, Predictor] = {}
     outputs: dict[str, dict[str, np.ndarray]] = {}
@@ -45,21 +49,28 @@ def run(prepared: Prepared) -> dict[str, Any]:
         models["teacher"], training["teacher"] = finetuned("teacher", prepared.teacher, splits.teacher, prepared)
     with clock("prediction"):
         log.info("scoring the teacher on %s test rows", f"{len(test_rows):,}")
-        outputs["teacher"] = comparison.predict(models["teacher"], splits.tests)
+        outputs["teacher"] = comparison.predict(models["teacher"], judged)
     comparison.report_teacher(
-        task.metrics[0], test_rows["label"].to_numpy(), np.concatenate(list(outputs["teacher"].values()))
+        task.metrics[0],
+        test_rows["label"].to_numpy(),
+        np.concatenate([outputs["teacher"][name] for name in splits.tests]),
     )
     if settings.train_nodistill:
         with clock("baseline"):
             models["baseline"], training["baseline"] = finetuned("baseline", prepared.student, splits.student, prepared)
         with clock("prediction"):
-            outputs["baseline"] = comparison.predict(models["baseline"], splits.tests)
+            outputs["baseline"] = comparison.predict(models["baseline"], judged)
     with clock("teacher_outputs"):
         teacher = consulted(models["teacher"], training["teacher"]["content"], prepared)
     with clock("student"):
         models["student"], training["student"] = distilled(teacher, run_folder, prepared)
     with clock("prediction"):
-        outputs["student"] = comparison.predict(models["student"], splits.tests)
+        outputs["student"] = comparison.predict(models["student"], judged)
+    validation = comparison.score_all(
+        task,
+        {VALIDATION: splits.student.tune["label"].to_numpy()},
+        {role: {VALIDATION: sets.pop(VALIDATION)} for role, sets in outputs.items()},
+    )[VALIDATION]
     results.write_predictions(run_folder / results.PREDICTIONS, splits.tests, outputs)
     with clock("speed_up"):
         log.info("timing teacher against student")
@@ -82,6 +93,7 @@ def run(prepared: Prepared) -> dict[str, Any]:
         "demonstration": settings.demo,
         "settings": asdict(settings),
         "scores": scores,
+        "validation": validation,
         "distillation_ratio": comparison.ratios(scores),
         "uncertainty": comparison.judge_all(task, labels, outputs, ids),
         "speed_up": {kind: asdict(measured) for kind, measured in speed_up.items()},

@@ -82,6 +82,7 @@ def test_glue_run_ends_in_a_table_a_row_and_a_student_that_a_new_process_loads(f
         expected = (scores["student"] - scores["baseline"]) / (scores["teacher"] - scores["baseline"])
         assert ratio["value"] == pytest.approx(expected)
 
+    assert set(row["validation"]["accuracy"]) == {"teacher", "baseline", "student"}
     assert row["settings"]["glue_task"] == "rte"
     assert row["device"]["precision"] == "32"
     assert set(row["speed_up"]) == {"forward", "latency", "end_to_end"}
