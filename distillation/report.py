@@ -23,18 +23,26 @@ def show(row: Mapping[str, Any], console: Console) -> None:
     for test_set, metrics in row["scores"].items():
         for metric, scores in metrics.items():
             ratio = row["distillation_ratio"][test_set][metric]
+            judged = row["uncertainty"][test_set][metric]
+            shown = number(ratio["value"], ".4f")
             if ratio["value"] is None:
-                reasons.append((test_set, metric, ratio["reason"]))
+                reasons.append(f"n/a on {test_set} ({metric}): {ratio['reason']}.")
+            elif judged["ratio"] is None:
+                shown = "undefined"
+                reasons.append(
+                    f"undefined on {test_set} ({metric}): the teacher's lead over the baseline, "
+                    f"{judged['lead']['value']:.4f} (95 %: {_range(judged['lead'], '.4f')}), is not clearly above 0."
+                )
             table.add_row(
                 f"{test_set} ({row['rows']['test'][test_set]:,})",
                 metric,
                 *(number(scores.get(role), ".5f") for role in ROLES),
-                number(ratio["value"], ".4f"),
+                shown,
                 f"{speed_up['ratio']:.2f}x",
             )
     console.print(table)
-    for test_set, metric, reason in reasons:
-        console.print(f"Distillation ratio n/a on {test_set} ({metric}): {reason}.")
+    for reason in reasons:
+        console.print(f"Distillation ratio {reason}")
     _show_uncertainty(row["uncertainty"], console)
     _show_terms(row["training"]["student"].get("terms"), console)
     console.print(_speed_line(row))
@@ -81,14 +89,12 @@ def _show_uncertainty(judgements: Mapping[str, Mapping[str, Any]], console: Cons
         title="How far the test rows can be trusted: 95 % intervals", title_justify="left", title_style="bold"
     )
     table.add_column("Test set")
-    table.add_column("Metric")
     for heading in (*ROLES.values(), "Student -\nbaseline", "Distillation\nratio", "McNemar's\ntest"):
         table.add_column(heading, justify="right")
     for test_set, metrics in judgements.items():
         for metric, judged in metrics.items():
             table.add_row(
-                test_set,
-                metric,
+                f"{test_set}\n{metric}",
                 *(_range(judged["scores"].get(role), ".3f") for role in ROLES),
                 _range(judged["gain"], "+.3f"),
                 "undefined" if judged["ratio"] is None else _range(judged["ratio"], ".2f"),
