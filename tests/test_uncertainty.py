@@ -73,11 +73,11 @@ def test_gain_of_other_metrics_agrees_with_scipys_bootstrap(metric):
         lambda truth, baseline, student: formula(truth, student) - formula(truth, baseline),
         paired=True,
         vectorized=False,
-        n_resamples=2000,
+        n_resamples=500 if metric == "spearman" else 2000,
         method="percentile",
         rng=np.random.default_rng(3),
     ).confidence_interval
-    assert (made.gain.low, made.gain.high) == pytest.approx(tuple(expected), abs=0.02)
+    assert (made.gain.low, made.gain.high) == pytest.approx(tuple(expected), abs=0.03)
 
 
 def test_rows_of_one_group_are_drawn_together():
