@@ -35,6 +35,27 @@ def append_row(folder: Path, row: Mapping[str, Any]) -> Path:
     return path
 
 
+def read_rows(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The rows of a ``results.jsonl``, none if it is not there, and the number of lines that are no row.
+
+    A run that was killed while it wrote leaves half a line.
+    """
+    if not path.exists():
+        return [], 0
+    rows, broken = [], 0
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            broken += bool(line.strip())
+            continue
+        if isinstance(row, dict) and "settings" in row:
+            rows.append(row)
+        else:
+            broken += 1
+    return rows, broken
+
+
 def write_predictions(
     path: Path, tests: Mapping[str, pd.DataFrame], outputs: Mapping[str, Mapping[str, np.ndarray]]
 ) -> None:

@@ -1,0 +1,160 @@
+"""A grid of settings times seeds: which runs it takes, which of them are done, and the rest run side by side."""
+
+import importlib
+import itertools
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from . import cluster, results, store
+from .cli import parse_settings
+from .errors import UserError
+from .settings import Settings
+
+SCRIPTS = {"glue": "automm_distillation_glue", "pawsx": "automm_distillation_pawsx"}
+ROOT = Path(__file__).resolve().parent.parent
+# What does not change a run's outcome, or only where it is kept.
+INCIDENTAL = ("resume", "verbosity", "num_workers", "output_folder", "finetuned_model_cache_folder")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a script; ``point`` is its place in the grid, for people."""
+
+    point: Mapping[str, str]
+    argv: tuple[str, ...]
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        """Short, unique in its sweep, and fit for a file."""
+        values = "-".join(f"{name}={value}" for name, value in self.point.items())
+        return f"{values.replace('/', '_')}-{self.identity[:6]}"
+
+    @property
+    def identity(self) -> str:
+        """The same for two runs that must come out the same."""
+        return identity(asdict(self.settings))
+
+
+def identity(settings: Mapping[str, Any]) -> str:
+    """Of the settings in a row of ``results.jsonl``."""
+    return store.fingerprint({name: value for name, value in settings.items() if name not in INCIDENTAL})
+
+
+def plan(benchmark: str, grid: Mapping[str, Sequence[str]], seeds: Sequence[int], flags: Sequence[str]) -> list[Trial]:
+    """All trials, checked as the script itself would; those of other seeds first, since their teachers differ.
+
+    :param grid: values by flag, without the dashes; ``flags`` are the same for all trials.
+    :raises SystemExit: with status 2 and the script's own line, when it would refuse a trial.
+    """
+    parser = importlib.import_module(SCRIPTS[benchmark]).get_parser()
+    trials: dict[str, Trial] = {}
+    for values in itertools.product(*grid.values()):
+        for seed in seeds:
+            point = dict(zip(grid, values, strict=True)) | {"seed": str(seed)}
+            swept = [part for name, value in point.items() for part in (f"--{name}", *value.split())]
+            argv = (*flags, *swept, "--resume")
+            trial = Trial(point, argv, parse_settings(parser, benchmark, argv))
+            trials.setdefault(trial.identity, trial)
+    return list(trials.values())
+
+
+def missing(trials: Sequence[Trial]) -> list[Trial]:
+    """Those without a row in their ``results.jsonl``."""
+    done = {
+        identity(row["settings"])
+        for folder in {trial.settings.output_folder for trial in trials}
+        for row in results.read_rows(Path(folder) / results.RESULTS)[0]
+    }
+    return [trial for trial in trials if trial.identity not in done]
+
+
+def run(
+    trials: Sequence[Trial], benchmark: str, *, address: str | None, cpus: float, gpus: float, console: Console
+) -> list[cluster.Finished]:
+    """Run the trials, show how far they are, and return those that failed."""
+    logs = Path(trials[0].settings.output_folder).resolve() / "logs"
+    script = str(ROOT / f"{SCRIPTS[benchmark]}.py")
+    commands = [
+        cluster.Command(trial.name, (sys.executable, script, *trial.argv), Path.cwd(), logs / f"{trial.name}.log")
+        for trial in trials
+    ]
+    over: dict[str, cluster.Finished] = {}
+    with cluster.connected(address), Live(_table(commands, over), console=console, refresh_per_second=1) as live:
+        for finished in cluster.run(commands, cpus=cpus, gpus=gpus):
+            over[finished.command.name] = finished
+            live.update(_table(commands, over))
+            if not console.is_terminal:
+                console.print(f"{finished.command.name}: {_state(finished)}")
+    return [finished for finished in over.values() if finished.status != 0]
+
+
+def _state(finished: cluster.Finished) -> str:
+    if finished.status == 0:
+        return f"done in {finished.seconds:.0f} s"
+    how = "lost" if finished.status is None else f"failed (status {finished.status})"
+    return f"{how}; see {finished.command.log}"
+
+
+def _table(commands: Sequence[cluster.Command], over: Mapping[str, cluster.Finished]) -> Table:
+    table = Table(title=f"{len(over)} of {len(commands)} trials", title_justify="left")
+    table.add_column("Trial")
+    table.add_column("State")
+    for command in commands:
+        finished = over.get(command.name)
+        waiting = "running" if command.log.exists() else "waiting"
+        table.add_row(command.name, waiting if finished is None else _state(finished))
+    return table
+
+
+def read_grid(entries: Sequence[str]) -> dict[str, list[str]]:
+    """``name=value,value`` as on the command line; a value of several words is quoted there.
+
+    :raises UserError: when an entry is not of that form, or a flag comes twice.
+    """
+    grid: dict[str, list[str]] = {}
+    for entry in entries:
+        name, equals, values = entry.partition("=")
+        name = name.lstrip("-")
+        if not (name and equals and all(values.split(","))):
+            raise UserError(f"--grid {entry}: needs the form flag=value,value")
+        if name in grid or name == "seed":
+            raise UserError(f"--grid {entry}: {'use --seeds' if name == 'seed' else 'comes twice'}")
+        grid[name] = values.split(",")
+    return grid
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """A sweep written down as YAML: ``grid`` (flag: [values]), ``seeds``, ``flags`` (flag: value).
+
+    :raises UserError: when it is not there, not YAML, or holds anything else.
+    """
+    import yaml
+
+    try:
+        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"--file {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"--file {path}: not YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(written, dict) or not set(written) <= {"grid", "seeds", "flags"}:
+        raise UserError(f"--file {path}: needs grid, seeds and flags, and nothing else")
+    texts = {name: [_text(value) for value in values] for name, values in (written.get("grid") or {}).items()}
+    flags = [
+        part for name, value in (written.get("flags") or {}).items() for part in (f"--{name}", *_text(value).split())
+    ]
+    return {"grid": texts, "seeds": list(written.get("seeds") or []), "flags": flags}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(_text, value))
+    return json.dumps(value) if isinstance(value, bool) else str(value)
