@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint benchmark clean
 
 demo: .venv/ready
 	$(BIN)/python automm_distillation_glue.py --demo
@@ -14,6 +14,15 @@ lint: .venv/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# make benchmark DATA=data/glue TEACHER=... STUDENT=...   rows of QNLI, two checkpoints of one family; takes hours
+benchmark: .venv/ready
+	$(BIN)/python -m benchmarks.distillation_speed --dataset_path $(DATA) --teacher_model $(TEACHER) \
+		--student_model $(STUDENT) --scores
+	$(BIN)/python -m benchmarks.distillation_speed --dataset_path $(DATA) --teacher_model $(TEACHER) \
+		--student_model $(STUDENT) --rows 500 --growth 1 2 4 --rounds 1 --json benchmarks/results/growth.json
+	$(BIN)/python -m benchmarks.distillation_speed --dataset_path $(DATA) --wide --rows 192 --tune_rows 32 \
+		--per_gpu_batch_size 8 --rounds 1 --json benchmarks/results/wide_pair.json
 
 .venv/ready: requirements.txt
 	$(PYTHON) -m venv .venv
