@@ -60,7 +60,7 @@ def with_outputs(predictor, fold, folder, precision="32"):
 
 def distil(predictor, checkpoints, folder, *, compiled=False, **changes):
     """A student of RTE in ``folder / "student"``."""
-    automm.fit(
+    return automm.fit(
         folder / "student",
         FOLD,
         RTE,
@@ -195,17 +195,7 @@ def test_baseline_and_student_differ_in_the_distiller_only(checkpoints):
 def test_distilling_leaves_the_teacher_as_it_was_and_no_column_info_behind(teacher, checkpoints, tmp_path):
     before = teacher.predict(FRAME[96:128])
     folder = tmp_path / "student"
-    facts = automm.fit(
-        folder,
-        FOLD,
-        RTE,
-        parameters(checkpoints, "student"),
-        seed=1,
-        time_limit=None,
-        teacher=automm.Teacher(teacher),
-        recipe=automm.loss_recipe(make_settings(), RTE),
-        verbosity="quiet",
-    )
+    facts = distil(teacher, checkpoints, tmp_path)
     assert (facts["optimizer_steps"], facts["epochs"]) == (2, 1)
     assert list(facts["terms"]) == ["hard_label", "soft_label", "output_feature"]
     assert np.array_equal(teacher.predict(FRAME[96:128]), before)
@@ -374,6 +364,16 @@ def test_checkpoints_of_a_fit_hold_the_students_weights_and_nothing_else(teacher
     for checkpoint in seen.values():
         assert {name.partition(".")[0] for name in checkpoint["state_dict"]} == {"model", "adaptor"}
         assert "optimizer_states" not in checkpoint
+
+
+def test_curves_show_the_mean_over_the_passes_of_each_optimizer_step(teacher, checkpoints, tmp_path):
+    facts = distil(teacher, checkpoints, tmp_path, batch_size=32, per_gpu_batch_size=8)
+    events = EventAccumulator(str(tmp_path / "student"))
+    events.Reload()
+    for term, row in facts["terms"].items():
+        steps = [event.value for event in events.Scalars(f"loss/{term}")]
+        assert len(steps) == 2
+        assert np.mean(steps) == pytest.approx(row["first_epoch"], rel=1e-5), "64 rows in 8 passes of 8"
 
 
 def test_compiled_student_is_saved_and_loaded_as_ever(teacher, checkpoints, tmp_path, monkeypatch):

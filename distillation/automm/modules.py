@@ -16,7 +16,7 @@ from ..devices import prepare_arithmetic
 from ..losses import DistillationLoss, Recipe, Translation
 from .teaching import CachedLesson, OnlineLesson
 
-SHARE_EVERY = 10  # batches
+SHARE_EVERY = 10  # passes
 
 
 class FineTuning(LitModule):
@@ -69,8 +69,8 @@ class FineTuning(LitModule):
 class Distilling(FineTuning):
     """Trains the student by :mod:`distillation.losses`, and keeps an account of each term.
 
-    Validation is that of fine-tuning: it needs no teacher. Gradients are measured once in :data:`SHARE_EVERY` batches.
-    On several GPUs, the account is of the first one's rows.
+    Validation is that of fine-tuning: it needs no teacher. Gradients are measured in the last pass of an optimizer
+    step, at most once in :data:`SHARE_EVERY` passes. On several GPUs, the account is of the first one's rows.
     """
 
     def prepare(
@@ -87,7 +87,8 @@ class Distilling(FineTuning):
         own, taught = self.model.out_features, head.in_features
         self.adaptor = nn.Identity() if own == taught else nn.Linear(own, taught)
         self._loss = DistillationLoss(recipe, self.adaptor, self._teacher_head, translation)
-        self._batches = 0
+        self._passes: list[dict[str, Tensor]] = []  # of the present optimizer step
+        self._unmeasured = SHARE_EVERY
         self._account = TermAccount({name: weight for name, weight in recipe.weights.items() if weight > 0})
 
     def on_fit_start(self) -> None:
@@ -104,6 +105,8 @@ class Distilling(FineTuning):
         student = run_model(self.model, batch)[self.model.prefix]
         logits, feature = student[LOGITS], student[FEATURES]
         terms = self._loss.terms(logits, feature, *self._lesson.answer(batch["teacher"]), batch[self.model.label_key])
+        if batch_idx % self.trainer.accumulate_grad_batches == 0:
+            self._passes = []
         self._keep_account(terms, logits, feature)
         loss = self._loss.total(terms)
         self.log("train_loss", loss)
@@ -119,12 +122,16 @@ class Distilling(FineTuning):
                 optimizer.add_param_group(group)
 
     def _keep_account(self, terms: dict[str, Tensor], logits: Tensor, feature: Tensor) -> None:
-        self.log_dict({f"loss/{name}": term.detach() for name, term in terms.items()})
         self._account.add(self.current_epoch, terms)
-        if self._batches % SHARE_EVERY == 0:
+        self._passes.append({name: term.detach() for name, term in terms.items()})
+        # Of a step's passes TensorBoard gets the last one's entry: it is the mean over all of them.
+        self.log_dict({f"loss/{name}": torch.stack([each[name] for each in self._passes]).mean() for name in terms})
+        self._unmeasured += 1
+        is_last = len(self._passes) == self.trainer.accumulate_grad_batches or self.trainer.is_last_batch
+        if is_last and self._unmeasured >= SHARE_EVERY:
+            self._unmeasured = 0
             for output, shares in self._account.measure(terms, logits, feature).items():
                 self.log_dict({f"{output}_share/{name}": share for name, share in shares.items()})
-        self._batches += 1
 
     def _progress(self) -> dict[str, Any]:
         return super()._progress() | {"terms": self._account.table()}
