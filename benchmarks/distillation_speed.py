@@ -59,7 +59,9 @@ def main() -> None:
         frames = read_rows(args, folder)
         if args.wide:
             args.teacher_model, args.student_model = wide_pair(frames["train"], folder)
-        report = {"settings": vars(args), "machine": machine(), "runs": []}
+        # Folders of this machine say nothing to a reader of the report.
+        known = {name: Path(value).name if isinstance(value, str) else value for name, value in vars(args).items()}
+        report = {"settings": known, "machine": machine(), "runs": []}
         base = dict(
             teacher_model=args.teacher_model,
             student_model=args.student_model,
