@@ -1,8 +1,9 @@
 """The teacher's logits and pooled features, computed once and kept on disk.
 
 They depend on nothing but the teacher and a row's text, so every epoch, and every later run with this teacher, whatever
-its loss weights and languages, finds them. A folder holds those of one teacher in one number format, in parts: each part
-is an entry of the store with a manifest and checksums, written whole or not at all, so that a killed pass loses one part.
+its loss weights and languages, finds them. A folder holds those of one teacher in one number format, in parts: each
+part is an entry of the store with a manifest and checksums, written whole or not at all, so that a killed pass loses
+one part.
 """
 
 import hashlib
