@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from distillation import data
+from distillation import data, screen
 from distillation.demo import Shape, make_checkpoint
 from distillation.sources import read_splits
 
@@ -53,6 +53,7 @@ def main() -> None:
     """Run the benchmark, print the tables, write the JSON."""
     args = parse()
     console = Console(width=120)
+    screen.quieten_libraries("quiet")
     Path(args.json).parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="distillation-speed-", dir=args.scratch))
     try:
@@ -141,8 +142,8 @@ def write(frame: pd.DataFrame, folder: Path, name: str) -> str:
 def wide_pair(train: pd.DataFrame, folder: Path) -> tuple[str, str]:
     """Random BERTs, 12 layers of 768 and 6 of 384, with a tokenizer learnt from the rows."""
     texts = [text for column in TASK.model_columns for text in train[column]]
-    make_checkpoint(folder / "wide-teacher", texts, Shape(layers=12, width=768, heads=12), seed=1)
-    make_checkpoint(folder / "wide-student", texts, Shape(layers=6, width=384, heads=12), seed=2)
+    make_checkpoint(folder / "wide-teacher", texts, Shape(layers=12, width=768, heads=12, longest=512), seed=1)
+    make_checkpoint(folder / "wide-student", texts, Shape(layers=6, width=384, heads=12, longest=512), seed=2)
     return str(folder / "wide-teacher"), str(folder / "wide-student")
 
 

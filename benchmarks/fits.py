@@ -85,6 +85,7 @@ def run(job: dict) -> dict:
                 recipe = {"columns": TASK.model_columns, "precision": precision}
                 outputs = teacher_outputs.obtain(place, recipe, fold.train, teacher.outputs)
                 taught = automm.Teacher(teacher, outputs)
+                del teacher  # as in a run: its weights take no memory while the student learns
                 parameters |= automm.distiller_hyperparameters(settings)
             pass_seconds = time.perf_counter() - start
             automm.fit(

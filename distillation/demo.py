@@ -56,6 +56,7 @@ class Shape:
     layers: int
     width: int
     heads: int
+    longest: int = 64  # tokens of a row
 
 
 TEACHER, STUDENT = Shape(layers=2, width=64, heads=4), Shape(layers=1, width=32, heads=4)
@@ -137,7 +138,7 @@ def make_checkpoint(folder: Path, sentences: Sequence[str], shape: Shape, seed: 
         cls_token="[CLS]",
         sep_token="[SEP]",
         mask_token="[MASK]",
-        model_max_length=64,
+        model_max_length=shape.longest,
     ).save_pretrained(folder)
 
     generator_state = torch.get_rng_state()
@@ -150,7 +151,7 @@ def make_checkpoint(folder: Path, sentences: Sequence[str], shape: Shape, seed: 
             num_hidden_layers=shape.layers,
             num_attention_heads=shape.heads,
             intermediate_size=2 * width,
-            max_position_embeddings=64,
+            max_position_embeddings=shape.longest,
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
         )

@@ -41,15 +41,19 @@ def run(prepared: Prepared) -> dict[str, Any]:
     # The hold-out's scores are what settings may be chosen by; they are no part of the comparison.
     judged = {**splits.tests, VALIDATION: splits.student.tune}
     clock = _Clock()
-    models: dict[str, Predictor] = {}
     outputs: dict[str, dict[str, np.ndarray]] = {}
     training: dict[str, dict[str, Any]] = {}
+    size: dict[str, dict[str, int]] = {}
+
+    def measure(role: str, model: Predictor) -> None:
+        with clock("prediction"):
+            outputs[role] = comparison.predict(model, judged)
+        size[role] = {"parameters": model.parameters, "bytes": model.bytes}
 
     with clock("teacher"):
-        models["teacher"], training["teacher"] = finetuned("teacher", prepared.teacher, splits.teacher, prepared)
-    with clock("prediction"):
-        log.info("scoring the teacher on %s test rows", f"{len(test_rows):,}")
-        outputs["teacher"] = comparison.predict(models["teacher"], judged)
+        teacher, training["teacher"] = finetuned("teacher", prepared.teacher, splits.teacher, prepared)
+    log.info("scoring the teacher on %s test rows", f"{len(test_rows):,}")
+    measure("teacher", teacher)
     comparison.report_teacher(
         task.metrics[0],
         test_rows["label"].to_numpy(),
@@ -57,15 +61,15 @@ def run(prepared: Prepared) -> dict[str, Any]:
     )
     if settings.train_nodistill:
         with clock("baseline"):
-            models["baseline"], training["baseline"] = finetuned("baseline", prepared.student, splits.student, prepared)
-        with clock("prediction"):
-            outputs["baseline"] = comparison.predict(models["baseline"], judged)
+            baseline, training["baseline"] = finetuned("baseline", prepared.student, splits.student, prepared)
+        measure("baseline", baseline)
+        del baseline
     with clock("teacher_outputs"):
-        teacher = consulted(models["teacher"], training["teacher"]["content"], prepared)
+        lessons = consulted(teacher, training["teacher"]["content"], prepared)
+    del teacher  # its weights take no memory while the student learns
     with clock("student"):
-        models["student"], training["student"] = distilled(teacher, run_folder, prepared)
-    with clock("prediction"):
-        outputs["student"] = comparison.predict(models["student"], judged)
+        student, training["student"] = distilled(lessons, run_folder, prepared)
+    measure("student", student)
     validation = comparison.score_all(
         task,
         {VALIDATION: splits.student.tune["label"].to_numpy()},
@@ -75,9 +79,8 @@ def run(prepared: Prepared) -> dict[str, Any]:
     with clock("speed_up"):
         log.info("timing teacher against student")
         synchronize = torch.cuda.synchronize if prepared.device.num_gpus else lambda: None
-        speed_up = timing.compare(
-            models["teacher"], models["student"], test_rows, settings.per_gpu_batch_size, synchronize
-        )
+        teacher = automm.load(Path(training["teacher"]["path"]), task, verbosity=settings.verbosity)
+        speed_up = timing.compare(teacher, student, test_rows, settings.per_gpu_batch_size, synchronize)
 
     labels = {name: frame["label"].to_numpy() for name, frame in splits.tests.items()}
     ids = {name: frame["id"].to_numpy() for name, frame in splits.tests.items()}
@@ -104,7 +107,7 @@ def run(prepared: Prepared) -> dict[str, Any]:
         },
         "seconds": clock.seconds,
         "training": training,
-        "size": {role: {"parameters": model.parameters, "bytes": model.bytes} for role, model in models.items()},
+        "size": size,
         "text_columns": list(task.model_columns),
         "device": asdict(prepared.device) | {"machine": platform.machine(), "cpus": os.cpu_count()},
         "versions": {"python": platform.python_version(), **automm.versions()},
