@@ -6,8 +6,8 @@ together. They say how much the numbers would move on other test rows; how much 
 a different question, which needs several seeds.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -27,18 +27,32 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """What the models of one run made of a test set: ``truth`` and ``predicted[role]`` have the shape (rows,).
+
+    Rows with the same entry in ``groups``, also those of other runs, are drawn together.
+    """
+
+    truth: np.ndarray
+    predicted: Mapping[str, np.ndarray]
+    groups: np.ndarray
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What the rows of one test set say of one metric.
 
-    ``ratio`` is None where the teacher's lead over the baseline is not clearly above 0, ``mcnemar`` is the p-value of
-    McNemar's exact test of baseline against student, None unless the metric is accuracy.
+    ``ratio`` is None where the teacher's lead over the baseline is not clearly above 0. ``p`` is the two-sided p-value
+    that the gain is 0, from the same resamples as its interval; ``mcnemar`` that of McNemar's exact test of baseline
+    against student, None unless the metric is accuracy and the run is one.
     """
 
     scores: Mapping[str, Interval]
     gain: Interval | None
     lead: Interval | None
     ratio: Interval | None
-    mcnemar: float | None
+    p: float | None
+    mcnemar: float | None = None
 
 
 def judge(
@@ -56,15 +70,26 @@ def judge(
     :param truth: labels, shape (rows,); ``predicted``: ``{role: labels or values}`` of the same shape.
     :param groups: rows with the same entry are drawn together, shape (rows,).
     """
-    whole = np.ones((1, len(truth)))
-    observed = {role: float(_score(metric, truth, labels, whole)[0]) for role, labels in predicted.items()}
-    drawn: dict[str, list[np.ndarray]] = {role: [] for role in predicted}
-    for weights in _draws(len(truth), groups, resamples, seed):
-        for role, labels in predicted.items():
-            drawn[role].append(_score(metric, truth, labels, weights))
+    answers = Answers(truth, predicted, np.arange(len(truth)) if groups is None else groups)
+    verdict = judge_mean(metric, [answers], resamples=resamples, seed=seed)
+    if metric != "accuracy" or "baseline" not in predicted:
+        return verdict
+    return replace(verdict, mcnemar=mcnemar(truth, predicted["baseline"], predicted["student"]))
+
+
+def judge_mean(metric: str, runs: Sequence[Answers], *, resamples: int = RESAMPLES, seed: int = 0) -> Verdict:
+    """The same for the mean over runs that differ in their seed: how it would move with other test rows."""
+    names, members = _members([run.groups for run in runs])
+    roles = [role for role in runs[0].predicted if all(role in run.predicted for run in runs)]
+    observed = {role: float(_mean_score(metric, runs, role, [np.ones((1, len(m))) for m in members])[0]) for role in roles}
+    drawn: dict[str, list[np.ndarray]] = {role: [] for role in roles}
+    for weights in _draws(len(names), resamples, seed):
+        of_rows = [weights[:, member] for member in members]
+        for role in roles:
+            drawn[role].append(_mean_score(metric, runs, role, of_rows))
     samples = {role: np.concatenate(values) for role, values in drawn.items()}
-    scores = {role: _interval(observed[role], samples[role]) for role in predicted}
-    if "baseline" not in predicted:
+    scores = {role: _interval(observed[role], samples[role]) for role in roles}
+    if "baseline" not in roles:
         return Verdict(scores, None, None, None, None)
     gains, leads = (samples[role] - samples["baseline"] for role in ("student", "teacher"))
     gain = _interval(observed["student"] - observed["baseline"], gains)
@@ -73,8 +98,7 @@ def judge(
     if gain.value is not None and lead.value is not None and lead.low is not None and lead.low > 0:
         clear = leads > 0
         ratio = _interval(gain.value / lead.value, gains[clear] / leads[clear])
-    test = mcnemar(truth, predicted["baseline"], predicted["student"]) if metric == "accuracy" else None
-    return Verdict(scores, gain, lead, ratio, test)
+    return Verdict(scores, gain, lead, ratio, None if gain.value is None else _p_value(gains))
 
 
 def mcnemar(truth: np.ndarray, one: np.ndarray, other: np.ndarray) -> float:
@@ -86,14 +110,31 @@ def mcnemar(truth: np.ndarray, one: np.ndarray, other: np.ndarray) -> float:
     return float(stats.binomtest(only_one, only_one + only_other, 0.5).pvalue)
 
 
-def _draws(rows: int, groups: np.ndarray | None, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each row is in each resample, (at most CHUNK, rows) at a time."""
+def _members(groups: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """All groups there are, and the place among them of each row of each run."""
+    names, places = np.unique(np.concatenate(groups), return_inverse=True)
+    return names, np.split(places, np.cumsum([len(entries) for entries in groups])[:-1])
+
+
+def _draws(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each of ``count`` groups is in each resample, (at most CHUNK, count) at a time."""
     random = np.random.default_rng(seed)
-    member = np.arange(rows) if groups is None else np.unique(groups, return_inverse=True)[1]
-    count = int(member.max()) + 1
     for start in range(0, resamples, CHUNK):
         picks = random.integers(count, size=(min(CHUNK, resamples - start), count))
-        yield np.stack([np.bincount(pick, minlength=count) for pick in picks])[:, member].astype(float)
+        yield np.stack([np.bincount(pick, minlength=count) for pick in picks]).astype(float)
+
+
+def _mean_score(metric: str, runs: Sequence[Answers], role: str, weights: Sequence[np.ndarray]) -> np.ndarray:
+    """Over the runs, on rows that count ``weights`` (resamples, rows) times each: (resamples,)."""
+    scores = [_score(metric, run.truth, run.predicted[role], own) for run, own in zip(runs, weights, strict=True)]
+    return np.mean(scores, axis=0)
+
+
+def _p_value(samples: np.ndarray) -> float:
+    """Two-sided, that the true value is 0: 1 less the level of the widest percentile interval that leaves 0 out."""
+    samples = samples[np.isfinite(samples)]
+    tail = min((samples <= 0).sum(), (samples >= 0).sum())
+    return float(min(1.0, 2 * (tail + 1) / (len(samples) + 1)))
 
 
 def _interval(value: float, samples: np.ndarray) -> Interval:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from distillation.evaluation import METRICS
-from distillation.uncertainty import _draws, _score, judge, mcnemar
+from distillation.uncertainty import Answers, _draws, _members, _score, judge, judge_mean, mcnemar
 
 RANDOM = np.random.default_rng(0)
 
@@ -82,7 +82,8 @@ def test_gain_of_other_metrics_agrees_with_scipys_bootstrap(metric):
 
 def test_rows_of_one_group_are_drawn_together():
     groups = np.array(["b", "a", "b", "c"])
-    drawn = np.concatenate(list(_draws(4, groups, 500, seed=0)))
+    names, (member,) = _members([groups])
+    drawn = np.concatenate(list(_draws(len(names), 500, seed=0)))[:, member]
     assert (drawn[:, 0] == drawn[:, 2]).all()
     assert ((drawn[:, 0] + drawn[:, 1] + drawn[:, 3]) == 3).all()
     assert drawn.mean(axis=0) == pytest.approx([1, 1, 1, 1], abs=0.15)
@@ -125,6 +126,60 @@ def test_constant_predictions_have_no_correlation_and_no_interval():
     truth = np.arange(20.0)
     made = judge("pearson", truth, {"teacher": truth, "baseline": np.ones(20), "student": truth})
     assert made.scores["baseline"].value is made.scores["baseline"].low is made.gain.value is made.ratio is None
+
+
+def test_mean_over_seeds_is_judged_on_the_same_rows():
+    """Worked by hand: the mean of two runs is one run whose rows are right by halves."""
+    truth = np.zeros(60, dtype=int)
+    groups = np.arange(60)
+    runs = [
+        Answers(truth, {role: RANDOM.integers(0, 2, 60) for role in ("teacher", "baseline", "student")}, groups)
+        for _ in range(2)
+    ]
+    made = judge_mean("accuracy", runs)
+    halves = sum((run.predicted["student"] == 0).astype(float) for run in runs) / 2
+    by_scipy = stats.bootstrap((halves,), np.mean, n_resamples=2000, method="percentile", rng=1).confidence_interval
+    assert made.scores["student"].value == pytest.approx(halves.mean())
+    assert made.scores["student"].low == pytest.approx(by_scipy.low, abs=0.02)
+    assert made.scores["student"].high == pytest.approx(by_scipy.high, abs=0.02)
+    assert made.mcnemar is None, "it is a test of one run"
+
+
+def test_runs_on_other_test_rows_are_drawn_by_id():
+    """A run that saw the rows in another order, or some of them only, is resampled with the others."""
+    truth, answers = simulated(50, np.random.default_rng(7), {"teacher": 0.9, "baseline": 0.6, "student": 0.7})
+    ids = np.array([f"row {number}" for number in range(50)])
+    order = np.random.default_rng(1).permutation(50)
+    turned = Answers(truth[order], {role: labels[order] for role, labels in answers.items()}, ids[order])
+    alone = judge_mean("accuracy", [Answers(truth, answers, ids)])
+    assert judge_mean("accuracy", [Answers(truth, answers, ids), turned]) == alone
+    first = Answers(truth[:25], {role: labels[:25] for role, labels in answers.items()}, ids[:25])
+    rest = Answers(truth[25:], {role: labels[25:] for role, labels in answers.items()}, ids[25:])
+    made = judge_mean("accuracy", [first, rest])
+    assert made.gain.value == pytest.approx(alone.gain.value)
+    assert made.gain.high - made.gain.low == pytest.approx(alone.gain.high - alone.gain.low, rel=0.1)
+
+
+@pytest.mark.parametrize("right", [(30, 20), (40, 20), (25, 25)])
+def test_p_value_agrees_with_the_interval_and_roughly_with_mcnemar(right):
+    """Rows on which only one of two models is right, out of 200."""
+    only_student, only_baseline = right
+    truth = np.zeros(200, dtype=int)
+    student, baseline = truth.copy(), truth.copy()
+    baseline[:only_student] = 1
+    student[only_student : only_student + only_baseline] = 1
+    made = judge("accuracy", truth, {"teacher": truth, "baseline": baseline, "student": student})
+    assert (made.p < 0.05) == (made.gain.low > 0)
+    assert made.p == pytest.approx(made.mcnemar, abs=0.08)
+
+
+def test_p_value_is_uniform_where_nothing_was_gained():
+    skills = {"teacher": 0.9, "baseline": 0.7, "student": 0.7}
+    below = 0
+    for repeat in range(400):
+        truth, answers = simulated(200, np.random.default_rng(repeat), skills)
+        below += judge("accuracy", truth, answers, resamples=400).p < 0.05
+    assert below / 400 == pytest.approx(0.05, abs=0.02)
 
 
 def test_without_a_baseline_only_the_scores_are_judged():
