@@ -10,6 +10,7 @@ folder. The same command again runs what is missing.
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -79,7 +80,10 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     if failed:
         console.print(f"{len(failed)} of {len(trials)} trials failed; the same command again runs them once more")
-    console.print(f"results      {Path(trials[0].settings.output_folder).resolve() / 'results.jsonl'}")
+    folder = Path(trials[0].settings.output_folder).resolve()
+    console.print(f"results      {folder / 'results.jsonl'}", soft_wrap=True, highlight=False)
+    quoted = shlex.quote(str(folder))
+    console.print(f"report       python automm_distillation_report.py {quoted}", soft_wrap=True, highlight=False)
     return 1 if failed else 0
 
 

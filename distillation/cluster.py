@@ -52,7 +52,8 @@ def connected(address: str | None) -> Iterator[None]:
     quiet: dict[str, Any] = dict(log_to_driver=False, logging_level=logging.ERROR)
     try:
         if address is None:
-            ray.init(include_dashboard=False, **quiet)
+            # Without an address it would join whatever cluster of somebody else runs on this machine.
+            ray.init(address="local", include_dashboard=False, **quiet)
         else:
             _require_listener(address)
             ray.init(address=address, **quiet)

@@ -6,14 +6,16 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from . import evaluation, uncertainty
-from .automm import Predictor
 from .tasks import Task
+
+if TYPE_CHECKING:
+    from .automm import Predictor
 
 POOLED = "all"  # the union of the test sets of several languages
 Outputs = Mapping[str, np.ndarray]
@@ -22,7 +24,7 @@ Scores = dict[str, dict[str, dict[str, float | None]]]
 log = logging.getLogger(__name__)
 
 
-def predict(model: Predictor, tests: Mapping[str, pd.DataFrame]) -> dict[str, np.ndarray]:
+def predict(model: "Predictor", tests: Mapping[str, pd.DataFrame]) -> dict[str, np.ndarray]:
     """The model's outputs per test set, each row read once."""
     together = model.predict(pd.concat(tests.values(), ignore_index=True))
     ends = np.cumsum([len(frame) for frame in tests.values()])

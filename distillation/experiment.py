@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from . import automm, comparison, report, results, screen, timing
+from . import automm, comparison, results, screen, timing
 from .automm import Predictor
 from .devices import prepare_arithmetic
 from .preparation import Prepared
+from .report.run import show
 from .training import consulted, distilled, finetuned
 
 VALIDATION = "validation"
@@ -119,7 +120,7 @@ def run(prepared: Prepared) -> dict[str, Any]:
         },
     }
     results.append_row(output, row)
-    report.show(row, screen.result_console())
+    show(row, screen.result_console())
     return row
 
 

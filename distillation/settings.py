@@ -22,6 +22,9 @@ WEIGHTS = (
     "rkd_angle_loss_weight",
 )
 
+# What does not change a run's outcome, or only where it is kept.
+INCIDENTAL = ("resume", "verbosity", "num_workers", "output_folder", "finetuned_model_cache_folder")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:

@@ -16,12 +16,10 @@ from rich.table import Table
 from . import cluster, results, store
 from .cli import parse_settings
 from .errors import UserError
-from .settings import Settings
+from .settings import INCIDENTAL, Settings
 
 SCRIPTS = {"glue": "automm_distillation_glue", "pawsx": "automm_distillation_pawsx"}
 ROOT = Path(__file__).resolve().parent.parent
-# What does not change a run's outcome, or only where it is kept.
-INCIDENTAL = ("resume", "verbosity", "num_workers", "output_folder", "finetuned_model_cache_folder")
 
 
 @dataclass(frozen=True)

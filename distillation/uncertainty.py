@@ -81,7 +81,9 @@ def judge_mean(metric: str, runs: Sequence[Answers], *, resamples: int = RESAMPL
     """The same for the mean over runs that differ in their seed: how it would move with other test rows."""
     names, members = _members([run.groups for run in runs])
     roles = [role for role in runs[0].predicted if all(role in run.predicted for run in runs)]
-    observed = {role: float(_mean_score(metric, runs, role, [np.ones((1, len(m))) for m in members])[0]) for role in roles}
+    observed = {
+        role: float(_mean_score(metric, runs, role, [np.ones((1, len(m))) for m in members])[0]) for role in roles
+    }
     drawn: dict[str, list[np.ndarray]] = {role: [] for role in roles}
     for weights in _draws(len(names), resamples, seed):
         of_rows = [weights[:, member] for member in members]

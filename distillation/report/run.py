@@ -1,12 +1,14 @@
 """The last thing on screen: the table of scores, the speed-up, and where everything is."""
 
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from .settings import WEIGHTS
+from ..settings import WEIGHTS
 
 ROLES = {"teacher": "Teacher", "baseline": "Pretrained\n(baseline)", "student": "Student\n(distilled)"}
 
@@ -59,6 +61,10 @@ def show(row: Mapping[str, Any], console: Console) -> None:
         soft_wrap=True,
         highlight=False,
         markup=False,
+    )
+    folder = shlex.quote(str(Path(row["paths"]["results"]).parent))
+    console.print(
+        f"{'compare runs':<12} python automm_distillation_report.py {folder}", soft_wrap=True, highlight=False
     )
     console.print()
     console.print(verdict(row), style="bold", highlight=False)

@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Tables and plots of many runs, from the results.jsonl that they left.
+
+    python automm_distillation_report.py results
+    python automm_distillation_report.py results/results.jsonl other/results.jsonl --output_folder report
+
+Runs that differ in nothing but the seed are averaged, and nothing else is. The best setting is chosen by its validation
+score; its test score is what it is.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from distillation.errors import UserError
+
+
+def get_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "results", type=Path, nargs="+", metavar="RESULTS", help="results.jsonl files, or folders with one"
+    )
+    parser.add_argument(
+        "--output_folder",
+        type=Path,
+        default=Path("report"),
+        metavar="DIR",
+        help="where report.md, settings.csv and the plots go [default: %(default)s; unit: folder; off: none]",
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = get_parser()
+    args = parser.parse_args(argv)
+    from distillation import results, screen
+    from distillation.report import collection
+
+    screen.set_up("normal")
+    console = screen.result_console()
+    try:
+        results.require_writable(args.output_folder, "--output_folder")
+        collected = collection.collect(args.results)
+        from distillation.report import document, tables  # they take seconds to import
+
+        judged = document.judge(collected)
+        document.write(judged, collected.left_out, args.output_folder)
+    except UserError as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+    for line in collected.left_out:
+        console.print(f"left out: {line}")
+    for each in judged:
+        console.print(tables.rich_table(tables.verdicts(each.study, each.decisions, each.chosen)))
+    console.print(f"report       {(args.output_folder / document.REPORT).resolve()}", soft_wrap=True, highlight=False)
+    console.print(f"numbers      {(args.output_folder / document.NUMBERS).resolve()}", soft_wrap=True, highlight=False)
+    for each in judged:
+        for sentence in document.sentences(each):
+            console.print(f"\n{each.study.task}: {sentence}", style="bold", highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

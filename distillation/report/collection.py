@@ -1,0 +1,158 @@
+"""Rows of any number of results files, sorted out and grouped by everything that is not the seed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import results
+from ..errors import UserError
+from ..settings import INCIDENTAL
+
+# What a row has had since its format last grew; a row without any of it was written by an older version.
+NEEDED = (
+    *("run", "finished", "task", "demonstration", "settings", "scores", "validation", "speed_up", "size"),
+    *("rows", "training", "device", "versions"),
+)
+# Parts of a row, besides its settings, that make two runs differ in more than their seed.
+CIRCUMSTANCES = ("rows", "device", "versions")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One row, and the folder that its run left beside the results file."""
+
+    row: Mapping[str, Any]
+    folder: Path
+
+    @property
+    def seed(self) -> int:
+        """Of the hold-out and of all three fits."""
+        return self.row["settings"]["seed"]
+
+    @property
+    def predictions(self) -> Path:
+        """Where the run left each model's predictions."""
+        return self.folder / results.PREDICTIONS
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Runs that differ in nothing but their seed, one of each seed, in order; and all that they have in common."""
+
+    condition: Mapping[str, Any]
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """All settings of one task; ``swept`` names what differs between them."""
+
+    task: str
+    demonstration: bool
+    settings: tuple[Setting, ...]
+    swept: tuple[str, ...]
+
+    @property
+    def measured(self) -> dict[str, tuple[str, ...]]:
+        """The metrics of each test set; the first of the first is what counts most."""
+        scores = self.settings[0].runs[0].row["scores"]
+        return {test_set: tuple(metrics) for test_set, metrics in scores.items()}
+
+    @property
+    def primary(self) -> tuple[str, str]:
+        """Test set and metric that verdicts and the choice are about."""
+        test_set, metrics = next(iter(self.measured.items()))
+        return test_set, metrics[0]
+
+
+@dataclass(frozen=True)
+class Collected:
+    """``left_out`` says what was not used, and why, one line each."""
+
+    studies: tuple[Study, ...]
+    left_out: tuple[str, ...]
+
+
+def collect(places: Sequence[Path]) -> Collected:
+    """Everything in these results files, or in the ``results.jsonl`` of these folders.
+
+    :raises UserError: when one is not there, or when there is no row to report in any of them.
+    """
+    broken, old, copies, repeated = 0, 0, 0, 0
+    runs: dict[str, Run] = {}
+    for place in places:
+        path = place / results.RESULTS if place.is_dir() else place
+        if not path.exists():
+            raise UserError(f"{place}: no {results.RESULTS} there")
+        rows, spoilt = results.read_rows(path)
+        broken += spoilt
+        for row in rows:
+            if any(part not in row for part in NEEDED):
+                old += 1
+                continue
+            run = Run(row, path.parent / row["run"])
+            known = runs.get(row["run"])
+            copies += known is not None
+            if known is None or not known.predictions.exists():
+                runs[row["run"]] = run
+    latest: dict[tuple[str, int], Run] = {}
+    for run in sorted(runs.values(), key=lambda run: run.row["finished"]):
+        key = (repr(sorted(_condition(run.row).items())), run.seed)
+        repeated += key in latest
+        latest[key] = run
+    if not latest:
+        raise UserError(f"{', '.join(map(str, places))}: no row to report ({broken} broken, {old} of an older version)")
+    left_out = (
+        (broken, "broken lines, as a killed run may leave"),
+        (old, "rows written by an older version"),
+        (copies, "copies of a row"),
+        (repeated, "runs repeated later with the same settings and seed"),
+    )
+    return Collected(_studies(list(latest.values())), tuple(f"{count} {what}" for count, what in left_out if count))
+
+
+def shown(value: Any) -> str:
+    """The value of a setting, as people write it."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "-" if value is None else " ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _condition(row: Mapping[str, Any]) -> dict[str, Any]:
+    """All that shaped a run but its seed, flat, by the names of its flags."""
+    made = {name: value for name, value in row["settings"].items() if name != "seed" and name not in INCIDENTAL}
+    for part in CIRCUMSTANCES:
+        for name, value in row[part].items():
+            inner = value if isinstance(value, dict) else {"": value}
+            made |= {f"{part} {name} {key}".rstrip(): entry for key, entry in inner.items()}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in made.items()}
+
+
+def _studies(runs: Sequence[Run]) -> tuple[Study, ...]:
+    studies: dict[tuple[str, bool], dict[str, list[Run]]] = {}
+    for run in runs:
+        settings = studies.setdefault((run.row["task"], run.row["demonstration"]), {})
+        settings.setdefault(repr(sorted(_condition(run.row).items())), []).append(run)
+    return tuple(_study(*key, list(studies[key].values())) for key in sorted(studies))
+
+
+def _study(task: str, demonstration: bool, groups: Sequence[Sequence[Run]]) -> Study:
+    settings = [
+        Setting(_condition(runs[0].row), tuple(sorted(runs, key=lambda run: (run.seed, run.row["finished"]))))
+        for runs in groups
+    ]
+    names = dict.fromkeys(name for setting in settings for name in setting.condition)
+    differing = [name for name in names if len({setting.condition.get(name) for setting in settings}) > 1]
+    swept = tuple(name for name in differing if not name.startswith("rows "))
+    if len({tuple(setting.condition.get(name) for name in swept) for setting in settings}) < len(settings):
+        swept = tuple(differing)  # numbers of rows follow from flags, as a rule, and need no columns then
+    settings.sort(key=lambda setting: [_sortable(setting.condition.get(name)) for name in swept])
+    return Study(task, demonstration, tuple(settings), swept)
+
+
+def _sortable(value: Any) -> tuple[int, float, str]:
+    """Nothing first, then numbers by size, then the rest by name."""
+    if value is None:
+        return (0, 0.0, "")
+    return (1, float(value), "") if isinstance(value, int | float) else (2, 0.0, str(value))

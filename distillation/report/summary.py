@@ -1,0 +1,128 @@
+"""What the runs of a study say: means and intervals of each setting, verdicts on them, and which one to take."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet
+
+from ..comparison import POOLED
+from ..evaluation import Ratio, distillation_ratio
+from ..uncertainty import LEVEL, Answers, Verdict, judge_mean
+from .collection import Run, Setting, Study
+from .seeds import Spread, holm, over_seeds
+
+ROLES = ("teacher", "baseline", "student")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One setting on one test set by one metric.
+
+    ``singles`` are the scores of each run by role, and its student - baseline as ``gain``. ``scores`` and ``gain`` are
+    their spreads over the seeds; ``rows`` is what the test rows say of the means over the seeds, None without the runs'
+    predictions; ``ratio`` is that of the means.
+    """
+
+    setting: Setting
+    test_set: str
+    metric: str
+    singles: Mapping[str, Sequence[float | None]]
+    scores: Mapping[str, Spread]
+    gain: Spread | None
+    rows: Verdict | None
+    ratio: Ratio
+
+
+@dataclass(frozen=True)
+class Decision:
+    """``p_rows`` and ``p_seeds`` are corrected for the number of settings; ``verdict`` is their meaning in words."""
+
+    summary: Summary
+    validation: Spread
+    p_rows: float | None
+    p_seeds: float | None
+    verdict: str
+
+
+def summarize(setting: Setting, test_set: str, metric: str) -> Summary:
+    """See :class:`Summary`."""
+    measured = [run.row["scores"][test_set][metric] for run in setting.runs]
+    singles = {role: [of_run[role] for of_run in measured] for role in ROLES if role in measured[0]}
+    scores = {role: over_seeds(values) for role, values in singles.items()}
+    gains = [_difference(of_run["student"], of_run.get("baseline")) for of_run in measured]
+    gain = over_seeds(gains) if "baseline" in scores else None
+    answers = [_answers(run, test_set) for run in setting.runs]
+    rows = judge_mean(metric, [known for known in answers if known]) if all(answers) else None
+    ratio = distillation_ratio(*(scores[role].mean if role in scores else None for role in ROLES))
+    if ratio.value is not None and rows is not None and rows.ratio is None:
+        ratio = Ratio(None, "the teacher's lead over the baseline is not clearly above 0 on these test rows")
+    return Summary(setting, test_set, metric, singles | {"gain": gains}, scores, gain, rows, ratio)
+
+
+def decide(study: Study, summaries: Sequence[Summary]) -> list[Decision]:
+    """Verdicts on the settings, by the primary metric, corrected for their number by Holm's method."""
+    mine = [summary for summary in summaries if (summary.test_set, summary.metric) == study.primary]
+    p_rows = holm([summary.rows.p if summary.rows else None for summary in mine])
+    p_seeds = holm([summary.gain.p if summary.gain else None for summary in mine])
+    return [
+        Decision(summary, _validation(summary.setting, study.primary[1]), rows, seeds, _verdict(summary, rows, seeds))
+        for summary, rows, seeds in zip(mine, p_rows, p_seeds, strict=True)
+    ]
+
+
+def choose(decisions: Sequence[Decision]) -> Decision | None:
+    """The setting whose students score best on the rows held out from training, not on the test rows.
+
+    Only settings with the largest number of seeds take part: a mean over fewer is easier to be lucky with. None where
+    there is nothing to choose from.
+    """
+    most = max(decision.validation.n for decision in decisions)
+    candidates = [each for each in decisions if each.validation.n == most and each.validation.mean is not None]
+    if len(decisions) < 2 or not candidates:
+        return None
+    return max(candidates, key=lambda each: each.validation.mean or 0.0)
+
+
+def _validation(setting: Setting, metric: str) -> Spread:
+    return over_seeds([run.row["validation"][metric]["student"] for run in setting.runs])
+
+
+def _difference(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one - other
+
+
+def _verdict(summary: Summary, p_rows: float | None, p_seeds: float | None) -> str:
+    if summary.gain is None:
+        return "no baseline"
+    if summary.gain.mean is None:
+        return "undefined"
+    better = "better" if summary.gain.mean > 0 else "worse"
+    rows, seeds = (p is not None and p < 1 - LEVEL for p in (p_rows, p_seeds))
+    if rows and seeds:
+        return better
+    if rows:
+        return f"{better} with {'this seed' if summary.gain.n == 1 else 'these seeds'}"
+    if seeds:
+        return f"{better} on these test rows"
+    return "unknown" if p_rows is None and p_seeds is None else "could be noise"
+
+
+def _answers(run: Run, test_set: str) -> Answers | None:
+    """From the run's predictions; None when they are not there."""
+    if not run.predictions.exists():
+        return None
+    frame = _predictions(run.predictions)
+    if test_set != POOLED:
+        frame = frame[frame["test_set"] == test_set]
+    predicted: dict[str, Any] = {role: frame[role].to_numpy() for role in ROLES if role in frame}
+    return Answers(frame["label"].to_numpy(), predicted, frame["id"].astype(str).to_numpy())
+
+
+@cache
+def _predictions(path: Path) -> pd.DataFrame:
+    roles = [role for role in ROLES if role in pyarrow.parquet.read_schema(path).names]
+    return pd.read_parquet(path, columns=["test_set", "id", "label", *roles])  # without the probabilities

@@ -1,0 +1,61 @@
+"""Results of made-up runs, left as the scripts leave theirs."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+
+from distillation.comparison import judge_all, pooled, ratios, score_all
+from distillation.results import PREDICTIONS, append_row, write_predictions
+from distillation.tasks import GLUE_TASKS, pawsx_task
+
+SKILLS = {"teacher": 0.9, "baseline": 0.75, "student": 0.8}
+
+
+def leave_run(folder, settings, name, *, skills=None, languages=None, rows=400, validation=0.5, **parts):
+    """A row in ``folder``, and the predictions of models that are right as often as ``skills`` (None: no model) say.
+
+    Test rows do not depend on the seed; which of them a model gets right does. ``parts`` replace those of the row.
+    """
+    task = pawsx_task(languages[0]) if languages else GLUE_TASKS["rte"]
+    frame = pd.DataFrame(
+        {"id": [str(number) for number in range(rows)], "label": np.random.default_rng(1).integers(0, 2, rows)}
+    )
+    tests = dict.fromkeys(languages or ["test"], frame)
+    random = np.random.default_rng([settings.seed, *name.encode()])
+    outputs = {
+        role: {language: predicted(frame["label"].to_numpy(), skill, random) for language in tests}
+        for role, skill in (SKILLS | (skills or {})).items()
+        if skill is not None
+    }
+    (folder / name).mkdir(parents=True)
+    write_predictions(folder / name / PREDICTIONS, tests, outputs)
+    labels = pooled({language: frame["label"].to_numpy() for language in tests})
+    ids = pooled({language: frame["id"].to_numpy() for language in tests})
+    outputs = {role: pooled(sets) for role, sets in outputs.items()}
+    scores = score_all(task, labels, outputs)
+    row = {
+        "run": name,
+        "finished": f"2026-11-22T00:00:{settings.seed:02d}+00:00",
+        "task": task.name,
+        "problem_type": task.problem_type,
+        "demonstration": False,
+        "settings": asdict(settings),
+        "scores": scores,
+        "validation": {"accuracy": dict.fromkeys(outputs, validation)},
+        "distillation_ratio": ratios(scores),
+        "uncertainty": judge_all(task, labels, outputs, ids),
+        "speed_up": {"forward": {"ratio": 2.0}},
+        "rows": {"student": {"train": 100, "tune": 20}, "test": {name: len(truth) for name, truth in labels.items()}},
+        "training": {"student": {"seconds": 1.0}},
+        "size": {role: {"parameters": 4_000_000 if role == "teacher" else 1_000_000} for role in outputs},
+        "device": {"name": "CPU", "precision": "32"},
+        "versions": {"torch": "2.12.1"},
+    } | parts
+    append_row(folder, row)
+    return row
+
+
+def predicted(labels, skill, random):
+    """Probabilities of a model that is right with probability ``skill``."""
+    return np.eye(2)[np.where(random.uniform(size=len(labels)) < skill, labels, 1 - labels)]
