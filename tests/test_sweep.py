@@ -165,6 +165,12 @@ def test_no_cluster_there_is_the_users_mistake():
         pass
 
 
+def test_sweep_on_this_machine_joins_no_cluster_of_somebody_else(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with cluster.connected(None):
+        assert len(ray.nodes()) == 1
+
+
 def test_a_node_that_is_lost_in_the_middle_costs_no_trial(tmp_path):
     """Two nodes with a CPU each; the second goes while both are busy."""
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
