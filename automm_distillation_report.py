@@ -12,13 +12,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from distillation.cli import Parser
 from distillation.errors import UserError
 
 
-def get_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+def get_parser() -> Parser:
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument(
         "results", type=Path, nargs="+", metavar="RESULTS", help="results.jsonl files, or folders with one"
     )

@@ -14,13 +14,12 @@ import shlex
 import sys
 from pathlib import Path
 
+from distillation.cli import Parser
 from distillation.errors import UserError
 
 
-def get_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+def get_parser() -> Parser:
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("benchmark", choices=("glue", "pawsx"), help="which script")
     parser.add_argument(
         "--grid",

@@ -71,7 +71,7 @@ DEMO_DEFAULTS: dict[str, Any] = dict(
 )
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """argparse without the usage block in front of every error: one line says what is wrong."""
 
     def error(self, message: str) -> NoReturn:
@@ -87,13 +87,13 @@ def parse_bool(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
 
 
-def make_parser(description: str, add_task_flags: Callable[[Any], None], **script_defaults: Any) -> _Parser:
+def make_parser(description: str, add_task_flags: Callable[[Any], None], **script_defaults: Any) -> Parser:
     """The parser of one script: its own task flags in front, then the shared groups.
 
     :param add_task_flags: adds the flags that only this script has to the first argument group.
     :param script_defaults: defaults that differ between the scripts (data, checkpoints, learning rates).
     """
-    parser = _Parser(
+    parser = Parser(
         usage="%(prog)s [flags]",
         description=description,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=36, width=120),

@@ -77,6 +77,9 @@ def sentences(judged: Judged) -> list[str]:
         )
     if judged.chosen is not None:
         made.append(_choice(judged.study, judged.chosen))
+        fewer = sum(each.validation.n < judged.chosen.validation.n for each in judged.decisions)
+        if fewer:
+            made.append(f"{_count(fewer, 'setting')} with fewer seeds did not take part in the choice.")
     elif count == 1:
         made.append(f"The student is {judged.decisions[0].verdict}.")
     return made

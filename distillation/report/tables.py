@@ -56,8 +56,9 @@ def verdicts(study: Study, decisions: Sequence[Decision], chosen: Decision | Non
         ]
         for each in decisions
     ]
-    headings = [*study.swept, f"validation {metric}", f"gain on {test_set}", "p over test rows", "p over seeds"]
-    return Sheet("Verdicts", [*headings, "the student is"], rows, range(len(study.swept), len(headings)))
+    headings = [*study.swept, f"validation {metric}", f"gain on {test_set}", "p over test rows*", "p over seeds*"]
+    numbers = range(len(study.swept), len(headings))
+    return Sheet("Verdicts (* corrected by Holm's method)", [*headings, "the student is"], rows, numbers)
 
 
 def markdown(sheet: Sheet) -> str:
