@@ -40,8 +40,8 @@ def main(argv: list[str] | None = None) -> int:
     screen.set_up("normal")
     console = screen.result_console()
     try:
-        results.require_writable(args.output_folder, "--output_folder")
         collected = collection.collect(args.results)
+        results.require_writable(args.output_folder, "--output_folder")
         from distillation.report import document, tables  # they take seconds to import
 
         judged = document.judge(collected)
@@ -52,11 +52,12 @@ def main(argv: list[str] | None = None) -> int:
         console.print(f"left out: {line}")
     for each in judged:
         console.print(tables.rich_table(tables.verdicts(each.study, each.decisions, each.chosen)))
-    console.print(f"report       {(args.output_folder / document.REPORT).resolve()}", soft_wrap=True, highlight=False)
-    console.print(f"numbers      {(args.output_folder / document.NUMBERS).resolve()}", soft_wrap=True, highlight=False)
+    for what, name in (("report", document.REPORT), ("numbers", document.NUMBERS)):
+        path = (args.output_folder / name).resolve()
+        console.print(f"{what:<12} {path}", soft_wrap=True, highlight=False, markup=False)
     for each in judged:
         for sentence in document.sentences(each):
-            console.print(f"\n{each.study.task}: {sentence}", style="bold", highlight=False)
+            console.print(f"\n{each.study.name}: {sentence}", style="bold", highlight=False, markup=False)
     return 0
 
 

@@ -43,7 +43,7 @@ def read_rows(path: Path) -> tuple[list[dict[str, Any]], int]:
     if not path.exists():
         return [], 0
     rows, broken = [], 0
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):  # not at U+2028, which JSON may hold
         try:
             row = json.loads(line)
         except ValueError:

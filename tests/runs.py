@@ -12,10 +12,13 @@ from distillation.tasks import GLUE_TASKS, pawsx_task
 SKILLS = {"teacher": 0.9, "baseline": 0.75, "student": 0.8}
 
 
-def leave_run(folder, settings, name, *, skills=None, languages=None, rows=400, validation=0.5, **parts):
+def leave_run(
+    folder, settings, name, *, skills=None, languages=None, rows=400, validation_score=0.5, exactly=False, **parts
+):
     """A row in ``folder``, and the predictions of models that are right as often as ``skills`` (None: no model) say.
 
-    Test rows do not depend on the seed; which of them a model gets right does. ``parts`` replace those of the row.
+    Test rows do not depend on the seed; which of them a model gets right does, unless it is ``exactly`` that share, the
+    first ones. ``parts`` replace those of the row.
     """
     task = pawsx_task(languages[0]) if languages else GLUE_TASKS["rte"]
     frame = pd.DataFrame(
@@ -24,7 +27,7 @@ def leave_run(folder, settings, name, *, skills=None, languages=None, rows=400, 
     tests = dict.fromkeys(languages or ["test"], frame)
     random = np.random.default_rng([settings.seed, *name.encode()])
     outputs = {
-        role: {language: predicted(frame["label"].to_numpy(), skill, random) for language in tests}
+        role: {language: predicted(frame["label"].to_numpy(), skill, None if exactly else random) for language in tests}
         for role, skill in (SKILLS | (skills or {})).items()
         if skill is not None
     }
@@ -42,7 +45,7 @@ def leave_run(folder, settings, name, *, skills=None, languages=None, rows=400, 
         "demonstration": False,
         "settings": asdict(settings),
         "scores": scores,
-        "validation": {"accuracy": dict.fromkeys(outputs, validation)},
+        "validation": {"accuracy": dict.fromkeys(outputs, validation_score)},
         "distillation_ratio": ratios(scores),
         "uncertainty": judge_all(task, labels, outputs, ids),
         "speed_up": {"forward": {"ratio": 2.0}},
@@ -51,11 +54,15 @@ def leave_run(folder, settings, name, *, skills=None, languages=None, rows=400, 
         "size": {role: {"parameters": 4_000_000 if role == "teacher" else 1_000_000} for role in outputs},
         "device": {"name": "CPU", "precision": "32"},
         "versions": {"torch": "2.12.1"},
+        "paths": {"predictions": str(folder / name / PREDICTIONS)},
     } | parts
     append_row(folder, row)
     return row
 
 
 def predicted(labels, skill, random):
-    """Probabilities of a model that is right with probability ``skill``."""
-    return np.eye(2)[np.where(random.uniform(size=len(labels)) < skill, labels, 1 - labels)]
+    """Probabilities of a model that is right with probability ``skill``; without ``random`` on the first rows."""
+    right = np.arange(len(labels)) < round(skill * len(labels))
+    if random is not None:
+        right = random.uniform(size=len(labels)) < skill
+    return np.eye(2)[np.where(right, labels, 1 - labels)]

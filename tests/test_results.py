@@ -9,7 +9,14 @@ import pandas as pd
 import pytest
 
 from distillation.errors import UserError
-from distillation.results import append_row, require_appendable, require_room, require_writable, write_predictions
+from distillation.results import (
+    append_row,
+    read_rows,
+    require_appendable,
+    require_room,
+    require_writable,
+    write_predictions,
+)
 
 APPEND = """
 import sys
@@ -31,6 +38,11 @@ def test_half_written_last_line_spoils_no_other(tmp_path):
     (tmp_path / "results.jsonl").write_text('{"run": 1}\n{"run": 2, "sco')
     append_row(tmp_path, {"run": 3})
     assert (tmp_path / "results.jsonl").read_text().splitlines() == ['{"run": 1}', '{"run": 2, "sco', '{"run": 3}']
+
+
+def test_line_separators_within_a_row_break_no_line(tmp_path):
+    append_row(tmp_path, {"settings": {"dataset_path": "odd\u2028name"}})
+    assert read_rows(tmp_path / "results.jsonl") == ([{"settings": {"dataset_path": "odd\u2028name"}}], 0)
 
 
 def test_row_with_nan_is_refused_rather_than_written_as_broken_json(tmp_path):

@@ -12,7 +12,7 @@ from ..settings import INCIDENTAL
 # What a row has had since its format last grew; a row without any of it was written by an older version.
 NEEDED = (
     *("run", "finished", "task", "demonstration", "settings", "scores", "validation", "speed_up", "size"),
-    *("rows", "training", "device", "versions"),
+    *("rows", "training", "device", "versions", "paths"),
 )
 # Parts of a row, besides its settings, that make two runs differ in more than their seed.
 CIRCUMSTANCES = ("rows", "device", "versions")
@@ -32,8 +32,9 @@ class Run:
 
     @property
     def predictions(self) -> Path:
-        """Where the run left each model's predictions."""
-        return self.folder / results.PREDICTIONS
+        """Where the run left each model's predictions, also when its results file was copied without them."""
+        beside = self.folder / results.PREDICTIONS
+        return beside if beside.exists() else Path(self.row["paths"]["predictions"])
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,16 @@ class Study:
     demonstration: bool
     settings: tuple[Setting, ...]
     swept: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The task, marked where its rows are generated sentences."""
+        return f"{self.task} (demonstration)" if self.demonstration and self.task != "demo" else self.task
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What differs on the command line."""
+        return tuple(name for name in self.swept if " " not in name)
 
     @property
     def measured(self) -> dict[str, tuple[str, ...]]:
@@ -115,7 +126,7 @@ def collect(places: Sequence[Path]) -> Collected:
 def shown(value: Any) -> str:
     """The value of a setting, as people write it."""
     if isinstance(value, float):
-        return f"{value:g}"
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     return "-" if value is None else " ".join(value) if isinstance(value, tuple) else str(value)
 
 
@@ -147,12 +158,12 @@ def _study(task: str, demonstration: bool, groups: Sequence[Sequence[Run]]) -> S
     swept = tuple(name for name in differing if not name.startswith("rows "))
     if len({tuple(setting.condition.get(name) for name in swept) for setting in settings}) < len(settings):
         swept = tuple(differing)  # numbers of rows follow from flags, as a rule, and need no columns then
-    settings.sort(key=lambda setting: [_sortable(setting.condition.get(name)) for name in swept])
+    settings.sort(key=lambda setting: [sortable(setting.condition.get(name)) for name in swept])
     return Study(task, demonstration, tuple(settings), swept)
 
 
-def _sortable(value: Any) -> tuple[int, float, str]:
-    """Nothing first, then numbers by size, then the rest by name."""
+def sortable(value: Any) -> tuple[int, float, str]:
+    """A key for values of a setting: nothing first, then numbers by size, then the rest by name."""
     if value is None:
         return (0, 0.0, "")
     return (1, float(value), "") if isinstance(value, int | float) else (2, 0.0, str(value))

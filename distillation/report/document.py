@@ -7,11 +7,22 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..uncertainty import LEVEL
 from . import plots, tables
 from .collection import Collected, Study, shown
 from .summary import Decision, Summary, choose, decide, summarize
 
 REPORT, NUMBERS = "report.md", "settings.csv"
+
+# What a verdict says, besides better or worse, as the end of a sentence.
+MEANINGS = {
+    "": "other test rows and other seeds would show it too",
+    "with these seeds": "other test rows would show it too, other seeds might not",
+    "with this seed": "other test rows would show it too, other seeds might not",
+    "on these test rows": "other seeds would show it too, other test rows might not",
+    "could be noise": "not distinguishable from noise",
+    "unknown": "whether that is noise, these files cannot tell",
+}
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +41,7 @@ def judge(collected: Collected) -> list[Judged]:
     """All numbers of the report."""
     made = []
     for study in collected.studies:
-        log.info("judging %s: %s settings, %s runs", study.task, len(study.settings), _runs(study))
+        log.info("judging %s: %s settings, %s runs", study.name, len(study.settings), _runs(study))
         summaries = [
             summarize(setting, test_set, metric)
             for test_set, metrics in study.measured.items()
@@ -53,7 +64,7 @@ def write(judged: Sequence[Judged], left_out: Sequence[str], folder: Path) -> No
     for each in judged:
         pictures = plots.draw(each.study, each.summaries, each.chosen, folder)
         frames.append(tables.csv(each.study, each.summaries, each.decisions))
-        parts += [f"## {each.study.task}", _about(each.study), *sentences(each)]
+        parts += [f"## {each.study.name}", _about(each.study), *sentences(each)]
         for sheet in (
             tables.verdicts(each.study, each.decisions, each.chosen),
             *tables.scores(each.study, each.summaries),
@@ -65,44 +76,58 @@ def write(judged: Sequence[Judged], left_out: Sequence[str], folder: Path) -> No
 
 
 def sentences(judged: Judged) -> list[str]:
-    """What to take from a study: the warning about many comparisons, and the choice with its test score."""
-    count = len(judged.decisions)
+    """What to take from a study: its caveats, and last the answer."""
+    study, decisions, chosen = judged.study, judged.decisions, judged.chosen
+    tested = sum(each.p_rows is not None or each.p_seeds is not None for each in decisions)
     made = []
-    if count > 1:
-        chance = 1 - 0.95**count
+    if study.demonstration:
+        made.append("These are generated sentences; the scores say nothing about real tasks.")
+    circumstances = [name for name in study.swept if name not in study.flags]
+    if circumstances:
+        made.append(f"The runs differ in {', '.join(circumstances)}, and only runs that do not are averaged.")
+    unknown = sum(each.summary.rows is None for each in decisions)
+    if unknown:
         made.append(
-            f"{count} settings were compared on the same test rows: even if none gained anything, one of them would "
+            f"The predictions of {_count(unknown, 'setting')} are not there: no intervals over test rows for it."
+        )
+    if tested > 1:
+        chance = 1 - LEVEL**tested
+        made.append(
+            f"{tested} settings were compared on the same test rows: even if none gained anything, one of them would "
             f"look better or worse by chance in up to {chance:.0%} of such studies. The p-values are corrected for "
             "that (Holm)."
         )
-    if judged.chosen is not None:
-        made.append(_choice(judged.study, judged.chosen))
-        fewer = sum(each.validation.n < judged.chosen.validation.n for each in judged.decisions)
-        if fewer:
-            made.append(f"{_count(fewer, 'setting')} with fewer seeds did not take part in the choice.")
-    elif count == 1:
-        made.append(f"The student is {judged.decisions[0].verdict}.")
+    if chosen is None:
+        return [*made, *(_gained(study, each, tested) for each in decisions if len(decisions) == 1)]
+    fewer = sum(each.validation.n < chosen.validation.n for each in decisions)
+    if fewer:
+        made.append(f"{_count(fewer, 'setting')} with fewer seeds did not take part in the choice.")
+    equal = sum(each.validation == chosen.validation for each in decisions) - 1
+    point = ", ".join(f"{name} {shown(chosen.summary.setting.condition.get(name))}" for name in study.swept)
+    made.append(
+        f"Chosen by the validation score, not by the test score: {point} (validation {study.primary[1]} "
+        f"{chosen.validation.mean:.4f}, {_count(chosen.validation.n, 'seed')}"
+        f"{f', the first of {equal + 1} equals' if equal else ''}). {_gained(study, chosen, tested)}"
+    )
     return made
 
 
-def _choice(study: Study, chosen: Decision) -> str:
-    summary = chosen.summary
-    test_set, metric = study.primary
-    point = ", ".join(f"{name} {shown(summary.setting.condition.get(name))}" for name in study.swept)
+def _gained(study: Study, decision: Decision, tested: int) -> str:
+    summary, (test_set, metric) = decision.summary, study.primary
     student = summary.scores["student"].mean
-    sentence = (
-        f"Chosen by the validation score, not by the test score: {point} (validation {metric} "
-        f"{chosen.validation.mean:.4f}, {_count(chosen.validation.n, 'seed')}). Its {metric} on {test_set} is "
-        f"{'undefined' if student is None else f'{student:.4f}'}"
+    if student is None:
+        return f"Its {metric} on {test_set} is undefined."
+    reached = f"The student's {metric} on {test_set} is {student:.4f}"
+    if summary.gain is None or summary.gain.mean is None:
+        return f"{reached}; without a baseline nothing can be said of what distillation gained."
+    gain = tables.PERCENT * summary.gain.mean
+    sure = decision.verdict.removeprefix("better").removeprefix("worse").strip()
+    corrected = f"after correction for {tested} settings " if tested > 1 else ""
+    return (
+        f"{reached}, {abs(gain):.1f} points {'better' if gain > 0 else 'worse'} than the baseline's (95 % over test "
+        f"rows: {tables.interval(summary.rows.gain if summary.rows else None, '.1f', tables.PERCENT)}; over seeds: "
+        f"{tables.interval(summary.gain, '.1f', tables.PERCENT)}); {corrected}{MEANINGS[sure]}."
     )
-    if summary.gain is not None and summary.gain.mean is not None:
-        gain = tables.PERCENT * summary.gain.mean
-        sentence += (
-            f", {abs(gain):.1f} points {'better' if gain > 0 else 'worse'} than the baseline's (95 % over test rows: "
-            f"{tables.interval(summary.rows.gain if summary.rows else None, '.1f', tables.PERCENT)}; over seeds: "
-            f"{tables.interval(summary.gain, '.1f', tables.PERCENT)}): {chosen.verdict}"
-        )
-    return f"{sentence}."
 
 
 def _about(study: Study) -> str:
@@ -112,23 +137,25 @@ def _about(study: Study) -> str:
         for name, value in study.settings[0].condition.items()
         if all(setting.condition.get(name) == value for setting in study.settings) and value not in (None, ())
     }
-    models = f"{shown(common.get('teacher_model'))} -> {shown(common.get('student_model'))}"
+    models = " -> ".join(shown(common.get(f"{role}_model", "several")) for role in ("teacher", "student"))
     flags = " ".join(f"`{name} {shown(value)}`" for name, value in common.items())
-    demonstration = " Generated sentences: the scores say nothing about real tasks." if study.demonstration else ""
-    head = f"{_count(len(study.settings), 'setting')}, {_count(_runs(study), 'run')}; {models}.{demonstration}"
+    head = f"{_count(len(study.settings), 'setting')}, {_count(_runs(study), 'run')}; {models}."
     return f"{head}\n\n<details><summary>The same in all of them</summary>\n\n{flags}\n\n</details>"
 
 
 def _explanation() -> str:
     return (
         "Scores are means over the seeds, ± their standard deviation. *Gain* is student - baseline of the same seed, "
-        "in points (hundredths). *Over test rows*: where the mean over these seeds would lie on other test rows "
-        "(bootstrap, the same rows for all models). *Over seeds*: where the mean over more seeds would lie on these "
-        "test rows (t-interval, paired by seed).\n\n"
+        "in points (hundredths).\n\n"
+        "*Over test rows*: a 95 % interval for the mean gain of these very models on all rows of this kind (bootstrap, "
+        "the same rows for all models). *Over seeds*: a 95 % interval for the mean gain over all seeds (t-interval, "
+        "paired by seed). Neither contains the other.\n\n"
         "A student is *better* or *worse* than the baseline where both are clear after the correction for the number "
-        "of settings; *with these seeds* where other test rows would show it too but other seeds might not, *on these "
-        "test rows* the other way round. The distillation ratio is undefined where the teacher's lead over the "
-        "baseline is not clearly above 0. *Size* is the student's share of the teacher's weights."
+        "of settings; *with these seeds* where the test rows are clear and the seeds are not, *on these test rows* the "
+        "other way round. Verdicts, choice and plots are about the first metric of the first test set, and corrected "
+        "within one task.\n\n"
+        "The distillation ratio is undefined where the teacher's lead over the baseline is not clearly above 0. "
+        "*Size* is the student's share of the teacher's weights."
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow
 import pyarrow.parquet
 
 from ..comparison import POOLED
@@ -58,8 +59,8 @@ def summarize(setting: Setting, test_set: str, metric: str) -> Summary:
     answers = [_answers(run, test_set) for run in setting.runs]
     rows = judge_mean(metric, [known for known in answers if known]) if all(answers) else None
     ratio = distillation_ratio(*(scores[role].mean if role in scores else None for role in ROLES))
-    if ratio.value is not None and rows is not None and rows.ratio is None:
-        ratio = Ratio(None, "the teacher's lead over the baseline is not clearly above 0 on these test rows")
+    if rows is None or rows.ratio is None:
+        ratio = Ratio(None, ratio.reason or "the teacher's lead over the baseline is not clearly above 0")
     return Summary(setting, test_set, metric, singles | {"gain": gains}, scores, gain, rows, ratio)
 
 
@@ -77,14 +78,14 @@ def decide(study: Study, summaries: Sequence[Summary]) -> list[Decision]:
 def choose(decisions: Sequence[Decision]) -> Decision | None:
     """The setting whose students score best on the rows held out from training, not on the test rows.
 
-    Only settings with the largest number of seeds take part: a mean over fewer is easier to be lucky with. None where
-    there is nothing to choose from.
+    Only settings with the largest number of seeds take part: a mean over fewer is easier to be lucky with. Of equals
+    the first. None where there is nothing to choose from.
     """
-    most = max(decision.validation.n for decision in decisions)
-    candidates = [each for each in decisions if each.validation.n == most and each.validation.mean is not None]
-    if len(decisions) < 2 or not candidates:
+    known = [each for each in decisions if each.validation.mean is not None]
+    if len(decisions) < 2 or not known:
         return None
-    return max(candidates, key=lambda each: each.validation.mean or 0.0)
+    most = max(each.validation.n for each in known)
+    return max((each for each in known if each.validation.n == most), key=lambda each: each.validation.mean or 0.0)
 
 
 def _validation(setting: Setting, metric: str) -> Spread:
@@ -112,10 +113,11 @@ def _verdict(summary: Summary, p_rows: float | None, p_seeds: float | None) -> s
 
 
 def _answers(run: Run, test_set: str) -> Answers | None:
-    """From the run's predictions; None when they are not there."""
-    if not run.predictions.exists():
+    """From the run's predictions; None when they are not there, or cut off."""
+    try:
+        frame = _predictions(run.predictions)
+    except (FileNotFoundError, pyarrow.ArrowInvalid):
         return None
-    frame = _predictions(run.predictions)
     if test_set != POOLED:
         frame = frame[frame["test_set"] == test_set]
     predicted: dict[str, Any] = {role: frame[role].to_numpy() for role in ROLES if role in frame}

@@ -28,8 +28,8 @@ class Sheet:
 
 def scores(study: Study, summaries: Sequence[Summary]) -> list[Sheet]:
     """One sheet per test set and metric, in the form that distillation results are published in."""
-    headings = [*study.swept, "seeds", "teacher", "pretrained", "student", "gain", "95 % over test rows"]
-    headings += ["95 % over seeds", "distillation ratio", "95 % over test rows", "speed-up", "size"]
+    headings = [*study.swept, "seeds", "teacher", "pretrained", "student", "gain", "gain, 95 % over test rows"]
+    headings += ["gain, 95 % over seeds", "distillation ratio", "ratio, 95 % over test rows", "speed-up", "size"]
     sheets = []
     for test_set, metrics in study.measured.items():
         for metric in metrics:
@@ -83,7 +83,7 @@ def csv(study: Study, summaries: Sequence[Summary], decisions: Sequence[Decision
     decided = {id(decision.summary): decision for decision in decisions}
     lines = []
     for each in summaries:
-        line: dict[str, Any] = {"task": study.task, "test_set": each.test_set, "metric": each.metric}
+        line: dict[str, Any] = {"task": study.name, "test_set": each.test_set, "metric": each.metric}
         line |= {name: shown(each.setting.condition.get(name)) for name in study.swept}
         line |= {"seeds": " ".join(str(run.seed) for run in each.setting.runs)}
         for role in ROLES:
@@ -135,7 +135,7 @@ def _numbers(summary: Summary) -> list[str]:
         _gain(summary),
         interval(rows.gain if rows else None, "+.2f", PERCENT),
         interval(summary.gain, "+.2f", PERCENT),
-        "undefined" if ratio is None else f"{ratio:.2f}",
+        f"{ratio:.2f}" if ratio is not None else "n/a" if summary.gain is None else "undefined",
         interval(rows.ratio if rows and ratio is not None else None, ".2f"),
         f"{speed_up(setting):.2f}x",
         f"{size(setting):.0%}",
