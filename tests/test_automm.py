@@ -307,6 +307,25 @@ def test_student_of_cached_outputs_is_the_student_of_the_teacher_itself(
         assert torch.allclose(tensor, weights["online"][layer], atol=1e-5, rtol=0), layer
 
 
+@pytest.mark.parametrize("name", TASKS)
+def test_student_of_the_hard_labels_alone_is_the_baseline(teachers, checkpoints, tmp_path, name):
+    """Distillation is the only difference between the two: without any there is none."""
+    task, fold = GLUE_TASKS[name], fold_of(name)
+    settings = make_settings(glue_task=name, **(dict.fromkeys(WEIGHTS, 0.0) | {"hard_label_weight": 1.0}))
+    predictor = automm.load(teachers / name, task, verbosity="quiet")
+    taught = dict(teacher=with_outputs(predictor, fold, tmp_path), recipe=automm.loss_recipe(settings, task))
+    weights = {}
+    for role, distillation in (("baseline", {}), ("student", taught)):
+        made = parameters(checkpoints, "student", batch_size=16, per_gpu_batch_size=8, max_epochs=2)
+        if role == "baseline":
+            made = {key: value for key, value in made.items() if not key.startswith("distiller.")}
+        automm.fit(tmp_path / role, fold, task, made, seed=1, time_limit=None, verbosity="quiet", **distillation)
+        weights[role] = torch.load(tmp_path / role / "model.ckpt", weights_only=True)["state_dict"]
+    assert weights["baseline"].keys() == weights["student"].keys()
+    for layer, tensor in weights["baseline"].items():
+        assert torch.allclose(tensor, weights["student"][layer], atol=1e-6, rtol=0), layer
+
+
 def test_augmentation_changes_the_students_rows_anew_and_never_the_lesson(teacher, tmp_path):
     """AutoGluon's augmenter needs data from NLTK; this one stands in for it."""
     clean = teacher._rows(FOLD.train)
