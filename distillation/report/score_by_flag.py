@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .collection import Study, shown, sortable
-from .style import BASELINE, TEACHER, colours, legend_below, mean, point
+from .style import BASELINE, TEACHER, colours, last_part, legend_below, mean, point
 from .summary import Summary
 from .tables import PERCENT
 
@@ -31,6 +31,7 @@ def draw(study: Study, summaries: Sequence[Summary], name: str) -> Figure:
     own = dict(zip(lines, colours(len(lines)), strict=False))
     _reference(above, lines, own, "teacher", "teacher", TEACHER, "--")
     _reference(above, lines, own, "baseline", "baseline (no distillation)", BASELINE, "-.")
+    room = SPREAD / (2 * len(lines))
     for number, (key, line) in enumerate(lines.items()):
         label = ", ".join(f"{other} {shown(value)}" for other, value in zip(others, key, strict=True))
         shift = SPREAD * (number - (len(lines) - 1) / 2) / len(lines)
@@ -38,23 +39,41 @@ def draw(study: Study, summaries: Sequence[Summary], name: str) -> Figure:
         above.plot([place + shift for place, _ in line], heights, "-", color=own[key], lw=1, alpha=0.5)
         for place, each in line:
             rows = each.rows.scores["student"] if each.rows else None
-            point(above, place + shift, each.scores["student"], rows, None, each.singles["student"], own[key])
+            point(
+                above, place + shift, each.scores["student"], rows, None, each.singles["student"], own[key], room=room
+            )
             rows = each.rows.gain if each.rows else None
-            point(below, place + shift, each.gain, rows, each.gain, each.singles["gain"], own[key], PERCENT)
+            point(below, place + shift, each.gain, rows, each.gain, each.singles["gain"], own[key], PERCENT, room)
         above.plot([], [], "o-", color=own[key], label=f"student{': ' if label else ''}{label}")
     test_set, metric = study.primary
     above.set(title=f"{study.name}: {metric} on {test_set}", ylabel=f"{metric}, mean over seeds")
     below.axhline(0, color=BASELINE, ls="-.", lw=1.5)
     below.set(ylabel="student - baseline\n(points)", xlabel=f"{name} (not to scale)")
-    texts = [shown(value) for value in values]
-    below.set_xticks(range(len(values)), texts, rotation=20 if len("".join(texts)) > LONG else 0)
+    texts = [last_part(str(value)) if name.endswith("_model") else shown(value) for value in values]
+    turned = dict(rotation=20, ha="right") if len("".join(texts)) > LONG else {}
+    below.set_xticks(range(len(values)), texts, **turned)
     below.set_xlim(-0.6, len(values) - 0.4)
+    _limit(below, summaries)
     below.plot([], [], "-", color="black", lw=2, label="95 % over test rows")
     if any(len(each.setting.runs) > 1 for each in summaries):
         below.plot([], [], "-", color="black", lw=6, alpha=0.2, label="95 % over seeds")
         below.plot([], [], "x", color="black", ms=4, ls="", label="one seed")
     legend_below(figure, 2)
     return figure
+
+
+def _limit(axes: Axes, summaries: Sequence[Summary]) -> None:
+    """Make room for gains and what test rows say of them; an interval over two seeds may run out of the picture."""
+    shown = [value for each in summaries for value in each.singles["gain"]]
+    shown += [
+        end for each in summaries if each.rows and each.rows.gain for end in (each.rows.gain.low, each.rows.gain.high)
+    ]
+    known = [PERCENT * value for value in (*shown, 0.0) if value is not None]
+    margin = 0.6 * (max(known) - min(known))
+    if margin == 0:
+        return
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, min(known) - margin), min(high, max(known) + margin))
 
 
 def _reference(
@@ -70,7 +89,7 @@ def _reference(
     agree = all(np.isclose(height, common[place]) for curve in curves.values() for place, height in curve.items())
     for key, curve in {None: common}.items() if agree else curves.items():
         look: dict[str, Any] = dict(ls=style, lw=1.5, color=colour if agree else own[key])
-        if len(set(curve.values())) == 1:
+        if agree and len(set(curve.values())) == 1:
             axes.axhline(next(iter(curve.values())), **look)
         else:
             places = sorted(curve)

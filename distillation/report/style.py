@@ -45,17 +45,26 @@ def point(
     singles: Sequence[float | None],
     colour: Any,
     scale: float = 1,
+    room: float = 1,
 ) -> None:
-    """A mean over seeds, its interval over test rows, behind it that over seeds, and beside it the single seeds."""
+    """A mean over seeds, its interval over test rows, behind it that over seeds, and beside it the single seeds.
+
+    :param room: to the next point on the right.
+    """
     for made, look in ((seeds, dict(lw=6, alpha=0.2, solid_capstyle="butt")), (rows, dict(lw=2))):
         if made is not None and made.low is not None and made.high is not None:
             axes.plot([place, place], [scale * made.low, scale * made.high], "-", color=colour, **look)
     axes.plot(place, scale * mean(spread), "o", color=colour, ms=6)
     known = [scale * value for value in singles if value is not None]
     if len(known) > 1:
-        axes.plot([place + 0.06] * len(known), known, "x", color=colour, ms=4, alpha=0.7)
+        axes.plot([place + min(0.06, room)] * len(known), known, "x", color=colour, ms=4, alpha=0.7)
 
 
 def model(setting: Setting, role: str) -> str:
-    """The last part of a checkpoint's name or folder."""
-    return str(setting.condition[f"{role}_model"]).rstrip("/").rsplit("/", 1)[-1]
+    """A checkpoint's short name."""
+    return last_part(setting.condition[f"{role}_model"])
+
+
+def last_part(checkpoint: str) -> str:
+    """Of a name on the hub, or of a folder."""
+    return checkpoint.rstrip("/").rsplit("/", 1)[-1]
