@@ -16,13 +16,16 @@ lint: .venv/ready-dev
 	$(BIN)/mypy
 
 # make benchmark DATA=data/glue TEACHER=... STUDENT=...   rows of QNLI, two checkpoints of one family; takes hours
+SPEED = $(BIN)/python -m benchmarks.distillation_speed --dataset_path $(DATA)
+PAIR = --teacher_model $(TEACHER) --student_model $(STUDENT)
+RESULTS = benchmarks/results
 benchmark: .venv/ready
-	$(BIN)/python -m benchmarks.distillation_speed --dataset_path $(DATA) --teacher_model $(TEACHER) \
-		--student_model $(STUDENT) --scores
-	$(BIN)/python -m benchmarks.distillation_speed --dataset_path $(DATA) --teacher_model $(TEACHER) \
-		--student_model $(STUDENT) --rows 500 --growth 1 2 4 --rounds 1 --json benchmarks/results/growth.json
-	$(BIN)/python -m benchmarks.distillation_speed --dataset_path $(DATA) --wide --rows 192 --tune_rows 32 \
-		--per_gpu_batch_size 8 --rounds 1 --json benchmarks/results/wide_pair.json
+	$(SPEED) $(PAIR) --rounds 1 --json $(RESULTS)/distillation_speed.json
+	$(SPEED) $(PAIR) --rounds 3 --variants stock warm warm_half --scores --json $(RESULTS)/scores.json
+	$(SPEED) $(PAIR) --rounds 1 --variants stock cold warm plain --rows 500 --growth 1 2 4 --epochs 1 \
+		--json $(RESULTS)/growth.json
+	$(SPEED) $(PAIR) --rounds 1 --variants warm plain --all_losses --json $(RESULTS)/all_losses.json
+	$(SPEED) --wide --rounds 1 --rows 192 --tune_rows 32 --per_gpu_batch_size 8 --json $(RESULTS)/wide_pair.json
 
 .venv/ready: requirements.txt
 	$(PYTHON) -m venv .venv

@@ -257,7 +257,16 @@ def show(report: dict, console: Console) -> None:
             warm = entry["variants"]["warm"]
             console.print(f"diagnostics of the losses: {warm['account_seconds'] / warm['seconds']:.2%} of the warm fit")
         if "scores" in entry:
-            console.print(entry["scores"])
+            show_scores(entry["scores"], console)
+
+
+def show_scores(scores: dict, console: Console) -> None:
+    """Accuracies of the students, and the differences that matter."""
+    for variant, accuracies in scores["accuracy"].items():
+        console.print(f"accuracy, {VARIANTS[variant]}: {', '.join(f'{value:.4f}' for value in accuracies)}")
+    for name in scores.keys() - {"accuracy"}:
+        mean, low, high = (100 * scores[name][key] for key in ("mean", "low", "high"))
+        console.print(f"{name}: {mean:+.2f} points (95 %: {low:+.2f} to {high:+.2f})")
 
 
 if __name__ == "__main__":
