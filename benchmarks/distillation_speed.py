@@ -205,7 +205,8 @@ def compare_scores(runs: list[dict], args: argparse.Namespace) -> dict:
     The interval resamples rows (all seeds of a row together).
     """
     correct = {
-        variant: np.array([run["correct"] for run in runs if run["variant"] == variant]) for variant in args.variants
+        variant: np.array([[int(right) for right in run["correct"]] for run in runs if run["variant"] == variant])
+        for variant in args.variants
     }
     scores = {"accuracy": {variant: made.mean(axis=1).tolist() for variant, made in correct.items()}}
     for other in ("stock", "warm_half"):

@@ -105,7 +105,7 @@ def run(job: dict) -> dict:
     if job.get("test"):
         test = pd.read_parquet(job["test"])
         predicted = automm.load(folder, TASK, verbosity="quiet").predict(test).argmax(axis=1)
-        scores["correct"] = (predicted == test["label"].to_numpy()).astype(int).tolist()
+        scores["correct"] = "".join(map(str, (predicted == test["label"].to_numpy()).astype(int)))  # "0110...", short
     return scores | {
         "seconds": seconds,
         "pass_seconds": pass_seconds,

@@ -5,6 +5,7 @@ import itertools
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -86,10 +87,10 @@ def run(
         for trial in trials
     ]
     over: dict[str, cluster.Finished] = {}
-    with cluster.connected(address), Live(_table(commands, over), console=console, refresh_per_second=1) as live:
+    table = Live(get_renderable=lambda: _table(commands, over), console=console, refresh_per_second=1)
+    with cluster.connected(address), table if console.is_terminal else nullcontext():
         for finished in cluster.run(commands, cpus=cpus, gpus=gpus):
             over[finished.command.name] = finished
-            live.update(_table(commands, over))
             if not console.is_terminal:
                 console.print(f"{finished.command.name}: {_state(finished)}")
     return [finished for finished in over.values() if finished.status != 0]
