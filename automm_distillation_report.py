@@ -51,7 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     for line in collected.left_out:
         console.print(f"left out: {line}")
     for each in judged:
-        console.print(tables.rich_table(tables.verdicts(each.study, each.decisions, each.chosen)))
+        sheet = tables.verdicts(each.study, each.decisions, each.chosen)
+        console.print(tables.rich_table(sheet, f"{each.study.name}: {sheet.title}"))
     for what, name in (("report", document.REPORT), ("numbers", document.NUMBERS)):
         path = (args.output_folder / name).resolve()
         console.print(f"{what:<12} {path}", soft_wrap=True, highlight=False, markup=False)

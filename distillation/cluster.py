@@ -42,10 +42,11 @@ class Finished:
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[None]:
+def connected(address: str | None, *, cpus: float = 0, gpus: float = 0) -> Iterator[None]:
     """Connected to the Ray cluster at ``address``, or to one on this machine that ends with the block.
 
-    :raises UserError: when there is no cluster there.
+    :param cpus: and ``gpus``: what one command will need; a cluster may yet grow, this machine does not.
+    :raises UserError: when there is no cluster there, or this machine has not what is needed.
     """
     import ray
 
@@ -58,8 +59,12 @@ def connected(address: str | None) -> Iterator[None]:
             _require_listener(address)
             ray.init(address=address, **quiet)
     except (OSError, ValueError) as error:
-        raise UserError(f"--ray_address {address}: no Ray cluster there") from error
+        where = "Ray does not start here" if address is None else f"--ray_address {address}: no Ray cluster there"
+        raise UserError(f"{where}: {error}") from error
     try:
+        if address is None:
+            _require(cpus, "CPU", "--cpus_per_trial")
+            _require(gpus, "GPU", "--gpus_per_trial")
         yield
     finally:
         ray.shutdown()
@@ -92,6 +97,15 @@ def run(commands: Sequence[Command], *, cpus: float, gpus: float) -> Iterator[Fi
     finally:
         for left in running:
             ray.cancel(left, force=True)
+
+
+def _require(wanted: float, kind: str, flag: str) -> None:
+    """Ray itself would wait for a machine that has it."""
+    import ray
+
+    there = ray.cluster_resources().get(kind, 0)
+    if wanted > there:
+        raise UserError(f"{flag} {wanted:g}: this machine has {there:g}")
 
 
 def _require_listener(address: str) -> None:

@@ -80,7 +80,8 @@ def run(prepared: Prepared) -> dict[str, Any]:
     with clock("speed_up"):
         log.info("timing teacher against student")
         synchronize = torch.cuda.synchronize if prepared.device.num_gpus else lambda: None
-        teacher = automm.load(Path(training["teacher"]["path"]), task, verbosity=settings.verbosity)
+        # Under the cache's lock, since other runs may replace it; the row must not be lost on it.
+        teacher, _ = finetuned("teacher", prepared.teacher, splits.teacher, prepared)
         speed_up = timing.compare(teacher, student, test_rows, settings.per_gpu_batch_size, synchronize)
 
     labels = {name: frame["label"].to_numpy() for name, frame in splits.tests.items()}

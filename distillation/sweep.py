@@ -4,6 +4,7 @@ import importlib
 import itertools
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -87,8 +88,9 @@ def run(
         for trial in trials
     ]
     over: dict[str, cluster.Finished] = {}
-    table = Live(get_renderable=lambda: _table(commands, over), console=console, refresh_per_second=1)
-    with cluster.connected(address), table if console.is_terminal else nullcontext():
+    since = time.time()
+    table = Live(get_renderable=lambda: _table(commands, over, since), console=console, refresh_per_second=1)
+    with cluster.connected(address, cpus=cpus, gpus=gpus), table if console.is_terminal else nullcontext():
         for finished in cluster.run(commands, cpus=cpus, gpus=gpus):
             over[finished.command.name] = finished
             if not console.is_terminal:
@@ -103,14 +105,15 @@ def _state(finished: cluster.Finished) -> str:
     return f"{how}; see {finished.command.log}"
 
 
-def _table(commands: Sequence[cluster.Command], over: Mapping[str, cluster.Finished]) -> Table:
+def _table(commands: Sequence[cluster.Command], over: Mapping[str, cluster.Finished], since: float) -> Table:
     table = Table(title=f"{len(over)} of {len(commands)} trials", title_justify="left")
     table.add_column("Trial")
     table.add_column("State")
     for command in commands:
         finished = over.get(command.name)
-        waiting = "running" if command.log.exists() else "waiting"
-        table.add_row(command.name, waiting if finished is None else _state(finished))
+        begun = command.log.exists() and command.log.stat().st_mtime >= since  # an earlier sweep's log is older
+        unfinished = "running" if begun else "waiting"
+        table.add_row(command.name, unfinished if finished is None else _state(finished))
     return table
 
 
@@ -146,11 +149,14 @@ def read_file(path: Path) -> dict[str, Any]:
         raise UserError(f"--file {path}: not YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(written, dict) or not set(written) <= {"grid", "seeds", "flags"}:
         raise UserError(f"--file {path}: needs grid, seeds and flags, and nothing else")
-    texts = {name: [_text(value) for value in values] for name, values in (written.get("grid") or {}).items()}
+    grid, seeds = written.get("grid") or {}, written.get("seeds") or []
+    if not isinstance(grid, dict) or not all(isinstance(values, list) for values in (*grid.values(), seeds)):
+        raise UserError(f"--file {path}: seeds, and each flag of the grid, need a list: [1, 2, 3]")
+    texts = {name: [_text(value) for value in values] for name, values in grid.items()}
     flags = [
         part for name, value in (written.get("flags") or {}).items() for part in (f"--{name}", *_text(value).split())
     ]
-    return {"grid": texts, "seeds": list(written.get("seeds") or []), "flags": flags}
+    return {"grid": texts, "seeds": seeds, "flags": flags}
 
 
 def _text(value: Any) -> str:

@@ -54,7 +54,7 @@ def leave_run(
         "size": {role: {"parameters": 4_000_000 if role == "teacher" else 1_000_000} for role in outputs},
         "device": {"name": "CPU", "precision": "32"},
         "versions": {"torch": "2.12.1"},
-        "paths": {"predictions": str(folder / name / PREDICTIONS)},
+        "paths": {"predictions": str(folder / name / PREDICTIONS), "student": str(folder / name / "student")},
     } | parts
     append_row(folder, row)
     return row

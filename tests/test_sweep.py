@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -109,6 +110,10 @@ def test_sweep_written_down_as_yaml(tmp_path):
     trials = sweep.plan("pawsx", written["grid"], written["seeds"], written["flags"])
     assert len(trials) == 4
     assert trials[0].settings.pawsx_student_tasks == ("en", "de")
+    for scalar in ("seeds: 3", "grid: {temperature: 5}", "grid: [temperature]"):
+        path.write_text(scalar)
+        with pytest.raises(UserError, match="need a list"):
+            sweep.read_file(path)
     path.write_text("grdi: {}")
     with pytest.raises(UserError, match="needs grid, seeds and flags"):
         sweep.read_file(path)
@@ -169,6 +174,43 @@ def test_sweep_on_this_machine_joins_no_cluster_of_somebody_else(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with cluster.connected(None):
         assert len(ray.nodes()) == 1
+
+
+def test_ctrl_c_ends_the_sweep_and_its_trials(tmp_path):
+    script = Path(automm_distillation_sweep.__file__)
+    argv = [sys.executable, script, "glue", "--grid", "temperature=1,5", "--demo", "--output_folder", str(tmp_path)]
+    sweeping = subprocess.Popen(
+        argv,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # else ignored where this runs in the background
+    )
+    while not list(tmp_path.glob("logs/*.log")):
+        assert sweeping.poll() is None
+        time.sleep(0.2)
+    sweeping.send_signal(signal.SIGINT)
+    out, _ = sweeping.communicate(timeout=60)
+    assert sweeping.returncode == 130
+    assert out.rstrip().endswith("the same command again runs what is missing")
+    time.sleep(1)
+    assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path) in _read(path)]
+
+
+def _read(path):
+    try:
+        return path.read_text()
+    except OSError:  # it has just ended
+        return ""
+
+
+def test_a_request_that_this_machine_cannot_meet_is_refused(capsys):
+    argv = ["glue", "--demo", "--gpus_per_trial", "99"]
+    with pytest.raises(SystemExit) as end:
+        automm_distillation_sweep.main(argv)
+    assert end.value.code == 2
+    assert re.search(r"--gpus_per_trial 99: this machine has \d", capsys.readouterr().err)
 
 
 def test_a_node_that_is_lost_in_the_middle_costs_no_trial(tmp_path):

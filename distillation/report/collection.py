@@ -31,6 +31,12 @@ class Run:
         return self.row["settings"]["seed"]
 
     @property
+    def student(self) -> Path:
+        """The distilled student's folder."""
+        beside = self.folder / "student"
+        return beside if beside.exists() else Path(self.row["paths"]["student"])
+
+    @property
     def predictions(self) -> Path:
         """Where the run left each model's predictions, also when its results file was copied without them."""
         beside = self.folder / results.PREDICTIONS

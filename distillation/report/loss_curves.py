@@ -47,7 +47,7 @@ def draw(study: Study) -> Figure | None:
 
 def _logged(run: Run) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Name, steps and values of each loss that the run left for TensorBoard."""
-    for path in sorted((run.folder / "student").glob("events.out.tfevents.*")):
+    for path in sorted(run.student.glob("events.out.tfevents.*")):
         events = EventAccumulator(str(path), size_guidance={"scalars": 0})
         events.Reload()
         for tag in events.Tags()["scalars"]:

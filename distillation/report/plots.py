@@ -21,7 +21,8 @@ def draw(study: Study, summaries: Sequence[Summary], chosen: Decision | None, fo
         figures["Losses during training"] = losses
     made = {}
     for title, figure in figures.items():
-        path = folder / (re.sub(r"[^a-z0-9_]+", "-", f"{study.name} {title}".lower()) + ".png")
+        name = f"{study.name} {title}".lower().replace("->", "to").replace("+", "_")
+        path = folder / (re.sub(r"[^a-z0-9_]+", "-", name) + ".png")
         figure.savefig(path, dpi=150, bbox_inches="tight")
         with rc_context({"svg.fonttype": "none", "svg.hashsalt": path.name}):  # text stays text; the same each time
             figure.savefig(path.with_suffix(".svg"), bbox_inches="tight", metadata={"Date": None})

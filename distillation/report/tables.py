@@ -58,7 +58,7 @@ def verdicts(study: Study, decisions: Sequence[Decision], chosen: Decision | Non
     ]
     headings = [*study.swept, f"validation {metric}", f"gain on {test_set}", "p over test rows*", "p over seeds*"]
     numbers = range(len(study.swept), len(headings))
-    return Sheet("Verdicts (* corrected by Holm's method)", [*headings, "the student is"], rows, numbers)
+    return Sheet("verdicts (* corrected by Holm's method)", [*headings, "the student is"], rows, numbers)
 
 
 def markdown(sheet: Sheet) -> str:
@@ -68,9 +68,9 @@ def markdown(sheet: Sheet) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
-def rich_table(sheet: Sheet) -> Table:
+def rich_table(sheet: Sheet, title: str) -> Table:
     """The sheet for the screen."""
-    table = Table(title=sheet.title, title_justify="left", title_style="bold")
+    table = Table(title=title, title_justify="left", title_style="bold")
     for number, heading in enumerate(sheet.headings):
         table.add_column(heading, justify="right" if number in sheet.numbers else "left", overflow="fold")
     for row in sheet.rows:
