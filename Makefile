@@ -21,6 +21,7 @@ PAIR = --teacher_model $(TEACHER) --student_model $(STUDENT)
 RESULTS = benchmarks/results
 benchmark: .venv/ready
 	$(SPEED) $(PAIR) --rounds 1 --json $(RESULTS)/distillation_speed.json
+	$(SPEED) $(PAIR) --rounds 3 --variants warm plain --epochs 2 --json $(RESULTS)/limit.json
 	$(SPEED) $(PAIR) --rounds 3 --variants stock warm warm_half --scores --json $(RESULTS)/scores.json
 	$(SPEED) $(PAIR) --rounds 1 --variants stock cold warm plain --rows 500 --growth 1 2 4 --epochs 1 \
 		--json $(RESULTS)/growth.json
