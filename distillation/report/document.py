@@ -87,9 +87,7 @@ def sentences(judged: Judged) -> list[str]:
         made.append(f"The runs differ in {', '.join(circumstances)}, and only runs that do not are averaged.")
     unknown = sum(each.summary.rows is None for each in decisions)
     if unknown:
-        made.append(
-            f"The predictions of {_count(unknown, 'setting')} are not there: no intervals over test rows for it."
-        )
+        made.append(f"{_count(unknown, 'setting')} without all predictions: no intervals over test rows there.")
     if tested > 1:
         chance = 1 - LEVEL**tested
         made.append(
