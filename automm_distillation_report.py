@@ -12,8 +12,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from distillation.cli import Parser
-from distillation.errors import UserError
+from automm_distill.cli import Parser
+from automm_distill.errors import UserError
 
 
 def get_parser() -> Parser:
@@ -34,18 +34,17 @@ def get_parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     parser = get_parser()
     args = parser.parse_args(argv)
-    from distillation import results, screen
-    from distillation.report import collection
+    from automm_distill import logs, results
 
-    screen.set_up("normal")
-    console = screen.result_console()
+    logs.set_up("normal")
+    console = logs.result_console()
     try:
-        collected = collection.collect(args.results)
+        collected = runs.load_runs(args.results)
         results.require_writable(args.output_folder, "--output_folder")
-        from distillation.report import document, tables  # they take seconds to import
+        from automm_distill.report import tables
 
-        judged = document.judge(collected)
-        document.write(judged, collected.left_out, args.output_folder)
+        judged = markdown.evaluate(collected)
+        markdown.write(judged, collected.left_out, args.output_folder)
     except UserError as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
     for line in collected.left_out:
@@ -53,11 +52,11 @@ def main(argv: list[str] | None = None) -> int:
     for each in judged:
         sheet = tables.verdicts(each.study, each.decisions, each.chosen)
         console.print(tables.rich_table(sheet, f"{each.study.name}: {sheet.title}"))
-    for what, name in (("report", document.REPORT), ("numbers", document.NUMBERS)):
+    for what, name in (("report", markdown.REPORT), ("numbers", markdown.NUMBERS)):
         path = (args.output_folder / name).resolve()
         console.print(f"{what:<12} {path}", soft_wrap=True, highlight=False, markup=False)
     for each in judged:
-        for sentence in document.sentences(each):
+        for sentence in markdown.sentences(each):
             console.print(f"\n{each.study.name}: {sentence}", style="bold", highlight=False, markup=False)
     return 0
 

@@ -14,8 +14,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from distillation.cli import Parser
-from distillation.errors import UserError
+from automm_distill.cli import Parser
+from automm_distill.errors import UserError
 
 
 def get_parser() -> Parser:
@@ -50,21 +50,22 @@ def get_parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     parser = get_parser()
     args, flags = parser.parse_known_args(argv)
-    from distillation import screen, sweep
+    from automm_distill import logs
+    from automm_distill.sweep import grid
 
-    console = screen.result_console()
+    console = logs.result_console()
     try:
         for name in ("cpus_per_trial", "gpus_per_trial"):
             if not 0 <= getattr(args, name) < float("inf"):
                 raise UserError(f"--{name} {getattr(args, name)}: needs 0 or more")
-        written = sweep.read_file(args.file) if args.file else {"grid": {}, "seeds": [], "flags": []}
-        grid = written["grid"] | sweep.read_grid(args.grid)
-        trials = sweep.plan(args.benchmark, grid, args.seeds or written["seeds"] or [123], [*written["flags"], *flags])
-        left = sweep.missing(trials)
+        written = grid.read_file(args.file) if args.file else {"grid": {}, "seeds": [], "flags": []}
+        points = written["grid"] | grid.read_grid(args.grid)
+        trials = grid.plan(args.benchmark, points, args.seeds or written["seeds"] or [123], [*written["flags"], *flags])
+        left = grid.missing(trials)
         console.print(f"{len(trials)} trials, {len(trials) - len(left)} of them done before")
         failed = []
         if left:
-            failed = sweep.run(
+            failed = grid.run(
                 left,
                 args.benchmark,
                 address=args.ray_address,

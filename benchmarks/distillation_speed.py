@@ -23,9 +23,10 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from distillation import data, screen
-from distillation.demo import Shape, make_checkpoint
-from distillation.sources import read_splits
+from automm_distill import logs
+from automm_distill.inputs import splits
+from automm_distill.inputs.demo import Shape, make_checkpoint
+from automm_distill.inputs.raw_rows import read_splits
 
 from .fits import TASK
 
@@ -53,7 +54,7 @@ def main() -> None:
     """Run the benchmark, print the tables, write the JSON."""
     args = parse()
     console = Console(width=120)
-    screen.quieten_libraries("quiet")
+    logs.quieten_libraries("quiet")
     Path(args.json).parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="distillation-speed-", dir=args.scratch))
     try:
@@ -125,11 +126,11 @@ def read_rows(args: argparse.Namespace, folder: Path) -> dict[str, pd.DataFrame]
     """The same random rows for all variants; a smaller set is part of a larger one."""
     raw = read_splits(Path(args.dataset_path), TASK, ("train", "validation"))
     wanted = args.tune_rows + args.rows * max(args.growth)
-    rows = data.clean(raw["train"], TASK, "qnli/train").sample(frac=1, random_state=7).iloc[:wanted]
+    rows = splits.clean(raw["train"], TASK, "qnli/train").sample(frac=1, random_state=7).iloc[:wanted]
     if len(rows) < wanted:
         raise SystemExit(f"--rows {args.rows} --growth {max(args.growth)}: only {len(rows)} rows there")
-    write(rows.iloc[: args.tune_rows], folder, "tune")
-    write(data.cut(data.clean(raw["validation"], TASK, "qnli/validation"), args.test_rows, 1), folder, "test")
+    write(rows.iloc[: args.tune_rows], folder, "validation")
+    write(splits.cut(splits.clean(raw["validation"], TASK, "qnli/validation"), args.test_rows, 1), folder, "test")
     return {"train": rows.iloc[args.tune_rows :].reset_index(drop=True)}
 
 
@@ -222,7 +223,7 @@ def machine() -> dict:
     """Where and with what this was measured."""
     import torch
 
-    from distillation.automm import versions
+    from automm_distill.automm import versions
 
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
     return dict(

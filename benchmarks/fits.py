@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from distillation import automm, teacher_outputs
-from distillation.cli import DEFAULTS
-from distillation.data import Fold
-from distillation.devices import choose_device, prepare_arithmetic
-from distillation.settings import WEIGHTS, Settings
-from distillation.tasks import GLUE_TASKS
+from automm_distill import automm, teacher_outputs
+from automm_distill.cli import DEFAULTS
+from automm_distill.devices import choose_device, prepare_arithmetic
+from automm_distill.inputs.splits import TrainValidation
+from automm_distill.settings import WEIGHTS, Settings
+from automm_distill.tasks import GLUE_TASKS
 
 TASK = GLUE_TASKS["qnli"]
 STOCK = {
@@ -57,7 +57,7 @@ def run(job: dict) -> dict:
     """Fit as the job says; seconds, tokens, peak memory, checkpoint size."""
     settings = settings_for(job)
     device = choose_device(settings.num_gpu, settings.precision)
-    fold = Fold(pd.read_parquet(job["train"]), pd.read_parquet(job["tune"]))
+    fold = TrainValidation(pd.read_parquet(job["train"]), pd.read_parquet(job["validation"]))
     folder = Path(tempfile.mkdtemp(prefix="fit-", dir=job["folder"])) / "model"
     variant = job["variant"]
     if variant == "teacher":
@@ -96,7 +96,7 @@ def run(job: dict) -> dict:
                 seed=settings.seed,
                 time_limit=None,
                 teacher=taught,
-                recipe=automm.loss_recipe(settings, TASK),
+                recipe=automm.distillation_spec(settings, TASK),
                 verbosity="quiet",
             )
         seconds = time.perf_counter() - start
@@ -117,7 +117,9 @@ def run(job: dict) -> dict:
     }
 
 
-def fit_stock(folder: Path, fold: Fold, parameters: dict, seed: int, teacher: automm.Predictor | None) -> None:
+def fit_stock(
+    folder: Path, fold: TrainValidation, parameters: dict, seed: int, teacher: automm.Predictor | None
+) -> None:
     """AutoGluon's own fit, as its documentation has it; columns declared, as its guesses would not be comparable."""
     from autogluon.multimodal import MultiModalPredictor
 
@@ -132,7 +134,7 @@ def fit_stock(folder: Path, fold: Fold, parameters: dict, seed: int, teacher: au
     columns = [*TASK.model_columns, "label"]
     predictor.fit(
         train_data=fold.train[columns],
-        tuning_data=fold.tune[columns],
+        tuning_data=fold.validation[columns],
         hyperparameters=parameters,
         column_types=dict.fromkeys(TASK.model_columns, "text"),
         teacher_predictor=teacher.automm if teacher else None,
@@ -165,10 +167,10 @@ def timed_account():
     """Seconds spent on the diagnostics of our losses: means, gradient shares, and writing them to TensorBoard."""
     from lightning.pytorch.loggers import TensorBoardLogger
 
-    from distillation.automm.modules import Distilling
+    from automm_distill.automm.lightning_modules import DistillModule
 
     spent = {"seconds": 0.0}
-    places = [(Distilling, "_keep_account"), (TensorBoardLogger, "log_metrics")]
+    places = [(DistillModule, "_keep_account"), (TensorBoardLogger, "log_metrics")]
     originals = [getattr(owner, name) for owner, name in places]
 
     def timed(original):
@@ -214,8 +216,8 @@ def largest_checkpoint(folder: Path):
 
 
 if __name__ == "__main__":
-    from distillation import screen
+    from automm_distill import logs
 
-    screen.quieten_libraries("quiet")
+    logs.quieten_libraries("quiet")
     wanted = json.loads(Path(sys.argv[1]).read_text())
     Path(sys.argv[2]).write_text(json.dumps(run(wanted)))

@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from distillation import demo
-from distillation.cli import DEFAULTS
-from distillation.settings import Settings
+from automm_distill.cli import DEFAULTS
+from automm_distill.inputs import demo
+from automm_distill.settings import Settings
 
 SENTENCES = demo.make_pairs(demo.LANGUAGES["en"], 400, seed=5)
 GERMAN = demo.make_pairs(demo.LANGUAGES["de"], 400, seed=6)

@@ -5,9 +5,9 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
-from distillation.comparison import judge_all, pooled, ratios, score_all
-from distillation.results import PREDICTIONS, append_row, write_predictions
-from distillation.tasks import GLUE_TASKS, pawsx_task
+from automm_distill.evaluation.scores import bootstrap_all, pooled, ratios, score_all
+from automm_distill.results import PREDICTIONS, append_row, write_predictions
+from automm_distill.tasks import GLUE_TASKS, pawsx_task
 
 SKILLS = {"teacher": 0.9, "baseline": 0.75, "student": 0.8}
 
@@ -47,9 +47,12 @@ def leave_run(
         "scores": scores,
         "validation": {"accuracy": dict.fromkeys(outputs, validation_score)},
         "distillation_ratio": ratios(scores),
-        "uncertainty": judge_all(task, labels, outputs, ids),
+        "uncertainty": bootstrap_all(task, labels, outputs, ids),
         "speed_up": {"forward": {"ratio": 2.0}},
-        "rows": {"student": {"train": 100, "tune": 20}, "test": {name: len(truth) for name, truth in labels.items()}},
+        "rows": {
+            "student": {"train": 100, "validation": 20},
+            "test": {name: len(truth) for name, truth in labels.items()},
+        },
         "training": {"student": {"seconds": 1.0}},
         "size": {role: {"parameters": 4_000_000 if role == "teacher" else 1_000_000} for role in outputs},
         "device": {"name": "CPU", "precision": "32"},

@@ -15,16 +15,16 @@ from autogluon.multimodal.learners.base import BaseLearner
 from lightning.pytorch import Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from distillation import automm, teacher_outputs
-from distillation.automm import modules, predictor
-from distillation.automm.learner import Learner
-from distillation.automm.rows import Rows
-from distillation.data import Fold
-from distillation.devices import Device
-from distillation.errors import TrainingFailed, UserError
-from distillation.losses import DistillationLoss
-from distillation.settings import WEIGHTS
-from distillation.tasks import GLUE_TASKS
+from automm_distill import automm, teacher_outputs
+from automm_distill.automm import modules, predictor
+from automm_distill.automm.learner import Learner
+from automm_distill.automm.tokenized_rows import Rows
+from automm_distill.devices import Device
+from automm_distill.errors import TrainingError, UserError
+from automm_distill.inputs.splits import TrainValidation
+from automm_distill.losses import DistillationLoss
+from automm_distill.settings import WEIGHTS
+from automm_distill.tasks import GLUE_TASKS
 
 from .conftest import SENTENCES, make_settings
 
@@ -32,7 +32,7 @@ RTE = GLUE_TASKS["rte"]
 DDP = "ddp_spawn_find_unused_parameters_true"  # AutoGluon's default
 CPU = Device(num_gpus=0, precision="32", name="CPU", threads=2)
 FRAME = SENTENCES.rename(columns={"idx": "id"}).astype({"id": str})
-FOLD = Fold(FRAME[:64], FRAME[64:96])
+FOLD = TrainValidation(FRAME[:64], FRAME[64:96])
 
 
 def parameters(checkpoints, role, **changes):
@@ -47,7 +47,7 @@ TASKS = {"rte": FRAME["label"], "mnli": FRAME.index % 3, "stsb": FRAME["label"] 
 
 def fold_of(name, frame=FRAME):
     frame = frame.assign(label=TASKS[name])
-    return Fold(frame[:64], frame[64:96])
+    return TrainValidation(frame[:64], frame[64:96])
 
 
 def with_outputs(predictor, fold, folder, precision="32"):
@@ -68,7 +68,7 @@ def distil(predictor, checkpoints, folder, *, compiled=False, **changes):
         time_limit=None,
         compiled=compiled,
         teacher=with_outputs(predictor, FOLD, folder),
-        recipe=automm.loss_recipe(make_settings(), RTE),
+        recipe=automm.distillation_spec(make_settings(), RTE),
         verbosity="quiet",
     )
 
@@ -92,7 +92,7 @@ def test_every_loss_alone_and_all_together_train_without_nan(teachers, checkpoin
         output_feature_loss_type="cosine_distance",
         **{weight: float(weight in only) for weight in WEIGHTS},
     )
-    facts = automm.fit(
+    training_info = automm.fit(
         tmp_path / "student",
         fold_of(name),
         task,
@@ -100,10 +100,10 @@ def test_every_loss_alone_and_all_together_train_without_nan(teachers, checkpoin
         seed=1,
         time_limit=None,
         teacher=with_outputs(automm.load(teachers / name, task, verbosity="quiet"), fold_of(name), tmp_path),
-        recipe=automm.loss_recipe(settings, task),
+        recipe=automm.distillation_spec(settings, task),
         verbosity="quiet",
     )
-    terms = facts["terms"]
+    terms = training_info["terms"]
     assert set(terms) == {weight.removesuffix("_weight").removesuffix("_loss") for weight in only}
     assert all(np.isfinite(list(term.values())).all() for term in terms.values())
     assert sum(term["feature_share"] for term in terms.values()) == pytest.approx(1)
@@ -122,7 +122,7 @@ def test_teacher_with_another_label_scale_is_translated(teachers, checkpoints, t
     seen = []
     monkeypatch.setattr(modules, "DistillationLoss", lambda *made: seen.append(made) or DistillationLoss(*made))
     whole = fold_of("stsb")
-    half = Fold(whole.train[whole.train["label"] >= 2.5], whole.tune)
+    half = TrainValidation(whole.train[whole.train["label"] >= 2.5], whole.validation)
     automm.fit(
         tmp_path / "student",
         half,
@@ -131,7 +131,7 @@ def test_teacher_with_another_label_scale_is_translated(teachers, checkpoints, t
         seed=1,
         time_limit=None,
         teacher=automm.Teacher(automm.load(teachers / "stsb", task, verbosity="quiet")),
-        recipe=automm.loss_recipe(make_settings(), task),
+        recipe=automm.distillation_spec(make_settings(), task),
         verbosity="quiet",
     )
     ((_, _, _, translate),) = seen
@@ -194,9 +194,9 @@ def test_baseline_and_student_differ_in_the_distiller_only(checkpoints):
 def test_distilling_leaves_the_teacher_as_it_was_and_no_column_info_behind(teacher, checkpoints, tmp_path):
     before = teacher.predict(FRAME[96:128])
     folder = tmp_path / "student"
-    facts = distil(teacher, checkpoints, tmp_path)
-    assert (facts["optimizer_steps"], facts["epochs"]) == (2, 1)
-    assert list(facts["terms"]) == ["hard_label", "soft_label", "output_feature"]
+    training_info = distil(teacher, checkpoints, tmp_path)
+    assert (training_info["optimizer_steps"], training_info["epochs"]) == (2, 1)
+    assert list(training_info["terms"]) == ["hard_label", "soft_label", "output_feature"]
     assert np.array_equal(teacher.predict(FRAME[96:128]), before)
     student = automm.load(folder, RTE, verbosity="quiet")
     for model in (teacher, student):
@@ -298,7 +298,7 @@ def test_student_of_cached_outputs_is_the_student_of_the_teacher_itself(
             time_limit=None,
             length_grouping=grouping,
             teacher=teacher,
-            recipe=automm.loss_recipe(settings, task),
+            recipe=automm.distillation_spec(settings, task),
             verbosity="quiet",
         )
         weights[kind] = torch.load(tmp_path / kind / "model.ckpt", weights_only=True)["state_dict"]
@@ -313,7 +313,7 @@ def test_student_of_the_hard_labels_alone_is_the_baseline(teachers, checkpoints,
     task, fold = GLUE_TASKS[name], fold_of(name)
     settings = make_settings(glue_task=name, **(dict.fromkeys(WEIGHTS, 0.0) | {"hard_label_weight": 1.0}))
     predictor = automm.load(teachers / name, task, verbosity="quiet")
-    taught = dict(teacher=with_outputs(predictor, fold, tmp_path), recipe=automm.loss_recipe(settings, task))
+    taught = dict(teacher=with_outputs(predictor, fold, tmp_path), recipe=automm.distillation_spec(settings, task))
     weights = {}
     for role, distillation in (("baseline", {}), ("student", taught)):
         made = parameters(checkpoints, "student", batch_size=16, per_gpu_batch_size=8, max_epochs=2)
@@ -348,7 +348,7 @@ def test_teacher_reads_each_row_once_over_several_fits(teacher, checkpoints, tmp
     read = []
     network = teacher.automm._learner._model
     counting = network.register_forward_pre_hook(lambda module, inputs: read.append(len(inputs[0])))
-    half = Fold(FRAME[:40], FOLD.tune)
+    half = TrainValidation(FRAME[:40], FOLD.validation)
     for name, fold, seed in (("one", half, 1), ("another", half, 2), ("larger", FOLD, 1)):
         automm.fit(
             tmp_path / name,
@@ -358,7 +358,7 @@ def test_teacher_reads_each_row_once_over_several_fits(teacher, checkpoints, tmp
             seed=seed,
             time_limit=None,
             teacher=with_outputs(teacher, fold, tmp_path),
-            recipe=automm.loss_recipe(make_settings(), RTE),
+            recipe=automm.distillation_spec(make_settings(), RTE),
             verbosity="quiet",
         )
     counting.remove()
@@ -385,10 +385,10 @@ def test_checkpoints_of_a_fit_hold_the_students_weights_and_nothing_else(teacher
 
 
 def test_curves_show_the_mean_over_the_passes_of_each_optimizer_step(teacher, checkpoints, tmp_path):
-    facts = distil(teacher, checkpoints, tmp_path, batch_size=32, per_gpu_batch_size=8)
+    training_info = distil(teacher, checkpoints, tmp_path, batch_size=32, per_gpu_batch_size=8)
     events = EventAccumulator(str(tmp_path / "student"))
     events.Reload()
-    for term, row in facts["terms"].items():
+    for term, row in training_info["terms"].items():
         steps = [event.value for event in events.Scalars(f"loss/{term}")]
         assert len(steps) == 2
         assert np.mean(steps) == pytest.approx(row["first_epoch"], rel=1e-5), "64 rows in 8 passes of 8"
@@ -418,8 +418,8 @@ def test_loading_processes_change_nothing(teacher, checkpoints, tmp_path):
 
 
 def test_outputs_that_lack_a_row_are_refused_before_the_fit(teacher, checkpoints, tmp_path):
-    taught = with_outputs(teacher, Fold(FOLD.train[1:], FOLD.tune), tmp_path)
-    with pytest.raises(TrainingFailed, match=r"outputs lack \d+ of 64 rows"):
+    taught = with_outputs(teacher, TrainValidation(FOLD.train[1:], FOLD.validation), tmp_path)
+    with pytest.raises(TrainingError, match=r"outputs lack \d+ of 64 rows"):
         taught.lesson(FOLD.train)
 
 
@@ -428,13 +428,13 @@ def test_classes_in_another_order_are_refused(teacher, checkpoints, tmp_path):
     with pytest.raises(UserError, match=r"teacher's classes \[0, 1\] are not the student's classes \[1, 2\]"):
         automm.fit(
             tmp_path / "student",
-            Fold(frame[:64], frame[64:96]),
+            TrainValidation(frame[:64], frame[64:96]),
             RTE,
             parameters(checkpoints, "student"),
             seed=1,
             time_limit=None,
             teacher=automm.Teacher(teacher),
-            recipe=automm.loss_recipe(make_settings(), RTE),
+            recipe=automm.distillation_spec(make_settings(), RTE),
         )
 
 
@@ -442,13 +442,15 @@ def test_fit_without_an_optimizer_step_is_an_error(checkpoints, tmp_path):
     # One second is over after the first of 16 passes that make a step.
     slow = parameters(checkpoints, "teacher", batch_size=64, per_gpu_batch_size=4, teacher_max_epochs=1)
     frame = pd.concat([FRAME] * 8, ignore_index=True)
-    with pytest.raises(TrainingFailed, match=r"--time_limit 0\.001: over before the first optimizer step"):
-        automm.fit(tmp_path / "t", Fold(frame, FRAME[:8]), RTE, slow, seed=1, time_limit=0.001, verbosity="quiet")
+    with pytest.raises(TrainingError, match=r"--time_limit 0\.001: over before the first optimizer step"):
+        automm.fit(
+            tmp_path / "t", TrainValidation(frame, FRAME[:8]), RTE, slow, seed=1, time_limit=0.001, verbosity="quiet"
+        )
 
 
 def test_diverged_fit_is_an_error(checkpoints, tmp_path):
     wild = parameters(checkpoints, "teacher", teacher_learning_rate=1e30)
-    with pytest.raises(TrainingFailed, match="weights are not finite"):
+    with pytest.raises(TrainingError, match="weights are not finite"):
         automm.fit(tmp_path / "t", FOLD, RTE, wild, seed=1, time_limit=None, verbosity="quiet")
 
 
@@ -461,7 +463,7 @@ def test_several_processes_train_on_their_share_of_the_rows_and_report_back(
         "Trainer",
         lambda **wanted: Trainer(**wanted | ({"devices": 2, "strategy": DDP} if "max_steps" in wanted else {})),
     )
-    facts = automm.fit(
+    training_info = automm.fit(
         tmp_path / "student",
         FOLD,
         RTE,
@@ -469,11 +471,11 @@ def test_several_processes_train_on_their_share_of_the_rows_and_report_back(
         seed=1,
         time_limit=None,
         teacher=with_outputs(teacher, FOLD, tmp_path),
-        recipe=automm.loss_recipe(make_settings(), RTE),
+        recipe=automm.distillation_spec(make_settings(), RTE),
         verbosity="quiet",
     )
-    assert (facts["optimizer_steps"], facts["epochs"]) == (4, 1), "64 rows, 8 in each of two processes"
-    assert sum(term["feature_share"] for term in facts["terms"].values()) == pytest.approx(1)
+    assert (training_info["optimizer_steps"], training_info["epochs"]) == (4, 1), "64 rows, 8 in each of two processes"
+    assert sum(term["feature_share"] for term in training_info["terms"].values()) == pytest.approx(1)
     assert not (tmp_path / "student" / "progress.json").exists()
     assert np.isfinite(automm.load(tmp_path / "student", RTE, verbosity="quiet").predict(FRAME[:8])).all()
 
@@ -482,7 +484,7 @@ def test_several_processes_train_on_their_share_of_the_rows_and_report_back(
 def test_learning_rate_warms_up_and_then_only_falls(teacher, checkpoints, tmp_path, role):
     """The case in which AutoGluon's own schedule rises again: fewer batches an epoch (2) than a step takes (8)."""
     wanted = parameters(checkpoints, role, batch_size=256, max_epochs=20, teacher_max_epochs=20)
-    facts = automm.fit(
+    training_info = automm.fit(
         tmp_path / "model",
         FOLD,
         RTE,
@@ -490,10 +492,10 @@ def test_learning_rate_warms_up_and_then_only_falls(teacher, checkpoints, tmp_pa
         seed=1,
         time_limit=None,
         teacher=automm.Teacher(teacher) if role == "student" else None,
-        recipe=automm.loss_recipe(make_settings(), RTE),
+        recipe=automm.distillation_spec(make_settings(), RTE),
         verbosity="quiet",
     )
-    assert facts["optimizer_steps"] == 20, "one per epoch"
+    assert training_info["optimizer_steps"] == 20, "one per epoch"
     events = EventAccumulator(str(tmp_path / "model"), size_guidance={"scalars": 0})
     events.Reload()
     groups = [

@@ -10,8 +10,8 @@ import pytest
 
 import automm_distillation_glue
 import automm_distillation_pawsx
-from distillation.cli import parse_settings
-from distillation.settings import WEIGHTS
+from automm_distill.cli import parse_settings
+from automm_distill.settings import WEIGHTS
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = {"glue": automm_distillation_glue, "pawsx": automm_distillation_pawsx}

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from transformers import AutoTokenizer
 
-from distillation import demo
+from automm_distill.inputs import demo
 
 from .conftest import make_settings
 

@@ -14,7 +14,7 @@ import pytest
 
 import automm_distillation_glue
 import automm_distillation_pawsx
-from distillation.cli import run_script
+from automm_distill.cli import run_script
 
 ROOT = Path(__file__).parent.parent
 QUICK = ["--max_epochs", "1", "--teacher_max_epochs", "1", "--batch_size", "32", "--num_workers", "0", "--num_gpu", "0"]

@@ -9,8 +9,8 @@ from autogluon.multimodal.optim.lit_distiller import DistillerLitModule
 from autogluon.multimodal.optim.losses import RKDLoss
 from torch import nn
 
-from distillation import losses
-from distillation.losses import TERMS, DistillationLoss, Recipe, Translation
+from automm_distill import losses
+from automm_distill.losses import TERMS, DistillationLoss, DistillationSpec, LogitMapping
 
 BATCHES = (1, 2, 7, 32)
 CLASSES = (1, 2, 3, 5)
@@ -214,7 +214,7 @@ def test_gradcheck():
 
 
 def make_recipe(*only, **changes):
-    """A recipe with weight 1 for the terms in ``only``, or for all."""
+    """A spec with weight 1 for the terms in ``only``, or for all."""
     made = {
         "weights": {term: float(not only or term in only) for term in TERMS},
         "temperature": 5.0,
@@ -224,7 +224,7 @@ def make_recipe(*only, **changes):
         "output_feature": "mse",
         "is_regression": False,
     }
-    return Recipe(**(made | changes))
+    return DistillationSpec(**(made | changes))
 
 
 class Part(nn.Module):
@@ -235,19 +235,19 @@ class Part(nn.Module):
         self.prefix, self.head = prefix, head
 
 
-def autogluons_loss(recipe, adaptor, head, student, teacher, labels):
+def autogluons_loss(spec, adaptor, head, student, teacher, labels):
     """The loss of the installed DistillerLitModule on one batch; ``student`` and ``teacher`` are (logits, feature)."""
     module = DistillerLitModule.__new__(DistillerLitModule)
     nn.Module.__init__(module)
     module.student_model, module.teacher_model = Part("student", None), Part("teacher", head)
     module.output_feature_adaptor = adaptor
-    module.temperature = recipe.temperature
+    module.temperature = spec.temperature
     module.hard_label_loss_func = nn.CrossEntropyLoss()
     functions = {"cross_entropy": nn.CrossEntropyLoss(), "mse": nn.MSELoss()}
-    module.soft_label_loss_func = functions[recipe.soft_label]
-    module.softmax_regression_loss_func = functions[recipe.softmax_regression]
+    module.soft_label_loss_func = functions[spec.soft_label]
+    module.softmax_regression_loss_func = functions[spec.softmax_regression]
     module.output_feature_loss_func = nn.MSELoss()
-    weights = recipe.weights
+    weights = spec.weights
     module.hard_label_weight = weights["hard_label"]
     module.soft_label_weight = weights["soft_label"]
     module.softmax_regression_weight = weights["softmax_regression"]
@@ -267,15 +267,15 @@ def autogluons_loss(recipe, adaptor, head, student, teacher, labels):
 @pytest.mark.parametrize("only", [(), *((term,) for term in TERMS)])
 def test_terms_and_gradients_equal_autogluons(rows, widths, classes, forms, only):
     torch.manual_seed(0)
-    recipe = make_recipe(*only, soft_label=forms[0], softmax_regression=forms[1])
+    spec = make_recipe(*only, soft_label=forms[0], softmax_regression=forms[1])
     adaptor = (nn.Identity() if widths[0] == widths[1] else nn.Linear(*widths)).double()
     head = nn.Linear(widths[1], classes).double().requires_grad_(False)
     teacher = draw(1, rows, classes), draw(2, rows, widths[1])
     labels = torch.arange(rows) % classes
-    ours = DistillationLoss(recipe, adaptor, head, Translation(columns=list(range(classes))))
+    ours = DistillationLoss(spec, adaptor, head, LogitMapping(columns=list(range(classes))))
     results = []
     for compute in (
-        lambda student: autogluons_loss(recipe, adaptor, head, student, teacher, labels),
+        lambda student: autogluons_loss(spec, adaptor, head, student, teacher, labels),
         lambda student: ours.total(ours.terms(*student, *teacher, labels)),
     ):
         student = draw(3, rows, classes).requires_grad_(), draw(4, rows, widths[0]).requires_grad_()
@@ -293,7 +293,7 @@ def test_terms_and_gradients_equal_autogluons(rows, widths, classes, forms, only
 def test_squared_temperature_is_25_times_the_loss_at_5():
     student, teacher, feature = draw(1, 4, 3), draw(2, 4, 3), draw(3, 4, 8)
     values = [
-        DistillationLoss(make_recipe("soft_label", squared_temperature=squared), nn.Identity(), None, Translation())
+        DistillationLoss(make_recipe("soft_label", squared_temperature=squared), nn.Identity(), None, LogitMapping())
         .terms(student, feature, teacher, feature, torch.zeros(4, dtype=torch.long))["soft_label"]
         .item()
         for squared in (False, True)
@@ -303,7 +303,7 @@ def test_squared_temperature_is_25_times_the_loss_at_5():
 
 def test_cosine_form_is_one_minus_the_mean_cosine():
     student, teacher = draw(5, 6, 8), draw(6, 6, 8)
-    loss = DistillationLoss(make_recipe("output_feature", output_feature="cosine"), nn.Identity(), None, Translation())
+    loss = DistillationLoss(make_recipe("output_feature", output_feature="cosine"), nn.Identity(), None, LogitMapping())
     value = loss.terms(draw(1, 6, 2), student, draw(2, 6, 2), teacher, torch.zeros(6, dtype=torch.long))
     by_hand = [
         s @ t / (np.linalg.norm(s) * np.linalg.norm(t)) for s, t in zip(student.numpy(), teacher.numpy(), strict=True)
@@ -315,7 +315,7 @@ def test_regression_compares_row_by_row_in_the_students_scale_without_temperatur
     """The teacher's labels had mean 30 and deviation 10, the student's mean 3 and deviation 2."""
     torch.manual_seed(0)
     head = nn.Linear(8, 1).double().requires_grad_(False)
-    translation = Translation(factor=10 / 2, shift=(30 - 3) / 2)
+    translation = LogitMapping(factor=10 / 2, shift=(30 - 3) / 2)
     student, teacher, feature = draw(1, 7, 1), draw(2, 7, 1), draw(3, 7, 8)
     loss = DistillationLoss(make_recipe(is_regression=True), nn.Identity(), head, translation)
     terms = loss.terms(student, feature, teacher, draw(4, 7, 8), draw(5, 7))
@@ -328,7 +328,7 @@ def test_regression_compares_row_by_row_in_the_students_scale_without_temperatur
 
 def test_teachers_classes_are_taken_in_the_students_order():
     logits = torch.tensor([[1.0, 2.0, 3.0]])
-    assert Translation(columns=[2, 0, 1])(logits).tolist() == [[3.0, 1.0, 2.0]]
+    assert LogitMapping(columns=[2, 0, 1])(logits).tolist() == [[3.0, 1.0, 2.0]]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -337,7 +337,7 @@ def test_terms_are_computed_in_float32_under_autocast(dtype):
     head = nn.Linear(16, 3).requires_grad_(False)
     arguments = [draw(seed, 8, width).float() for seed, width in ((1, 3), (2, 16), (3, 3), (4, 16))]
     labels = torch.arange(8) % 3
-    loss = DistillationLoss(make_recipe(), nn.Identity(), head, Translation(columns=[0, 1, 2]))
+    loss = DistillationLoss(make_recipe(), nn.Identity(), head, LogitMapping(columns=[0, 1, 2]))
     exact = loss.terms(*arguments, labels)
     with torch.autocast("cpu", dtype=dtype):
         mixed = loss.terms(*arguments, labels)

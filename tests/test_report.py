@@ -15,13 +15,13 @@ from scipy import stats
 from torch.utils.tensorboard import SummaryWriter
 
 import automm_distillation_report
-from distillation.errors import UserError
-from distillation.report import document, tables
-from distillation.report.collection import collect
-from distillation.report.seeds import holm, over_seeds
-from distillation.report.summary import choose, decide, summarize
-from distillation.results import append_row
-from distillation.uncertainty import judge
+from automm_distill.errors import UserError
+from automm_distill.evaluation.bootstrap import bootstrap_run
+from automm_distill.report import markdown, tables
+from automm_distill.report.runs import load_runs
+from automm_distill.report.seeds import holm, over_seeds
+from automm_distill.report.summary import choose, decide, summarize
+from automm_distill.results import append_row
 
 from .conftest import make_settings
 from .runs import leave_run
@@ -38,7 +38,7 @@ def leave_sweep(folder, weights=(0.0, 0.1), seeds=(1, 2, 3), skill=0.8, **more):
 
 
 def only_study(*places):
-    (study,) = collect(places).studies
+    (study,) = load_runs(places).studies
     return study
 
 
@@ -88,7 +88,7 @@ def test_runs_that_differ_in_their_seed_are_averaged_and_nothing_else_is(tmp_pat
     leave_sweep(tmp_path)
     leave_run(tmp_path, make_settings(seed=4, output_feature_loss_weight=0.1), "gpu", device={"name": "H200"})
     study = only_study(tmp_path)
-    assert study.swept == (FLAG, "device name", "device precision")
+    assert study.varied_flags == (FLAG, "device name", "device precision")
     seeds = {tuple(run.seed for run in setting.runs) for setting in study.settings}
     assert seeds == {(1, 2, 3), (4,)}
     made = numbers(study)[0]
@@ -118,7 +118,7 @@ def test_duplicates_old_rows_and_half_lines_are_left_out_and_counted(tmp_path):
     append_row(tmp_path / "b", {key: value for key, value in again.items() if key != "validation"})
     with (tmp_path / "b" / "results.jsonl").open("a") as file:
         file.write('{"run": "half a l')
-    collected = collect([tmp_path / "b", tmp_path / "a"])
+    collected = load_runs([tmp_path / "b", tmp_path / "a"])
     ((setting,),) = (study.settings for study in collected.studies)
     assert [run.row["run"] for run in setting.runs] == ["again", "0.1-3"], "in order of their seeds, the latest of each"
     assert setting.runs[0].predictions.exists(), "of two copies the one that has its files counts"
@@ -132,10 +132,10 @@ def test_duplicates_old_rows_and_half_lines_are_left_out_and_counted(tmp_path):
 
 def test_nothing_to_report_is_said(tmp_path):
     with pytest.raises(UserError, match=r"absent: no results\.jsonl there"):
-        collect([tmp_path / "absent"])
+        load_runs([tmp_path / "absent"])
     append_row(tmp_path, {"run": 1, "settings": {}})
     with pytest.raises(UserError, match=r"no row to report \(0 broken, 1 of an older version\)"):
-        collect([tmp_path])
+        load_runs([tmp_path])
 
 
 def test_test_rows_judge_the_mean_of_the_runs(tmp_path):
@@ -157,7 +157,7 @@ def test_languages_of_one_sentence_are_drawn_together(tmp_path):
     (made,) = numbers(study)
     frame = pd.read_parquet(tmp_path / "run" / "predictions.parquet")
     predicted = {role: frame[role].to_numpy() for role in ("teacher", "baseline", "student")}
-    expected = judge("accuracy", frame["label"].to_numpy(), predicted, frame["id"].to_numpy())
+    expected = bootstrap_run("accuracy", frame["label"].to_numpy(), predicted, frame["id"].to_numpy())
     assert made.rows.gain == expected.gain
 
 
@@ -167,7 +167,7 @@ def test_without_predictions_seeds_alone_judge(tmp_path):
     study = only_study(tmp_path)
     (made,) = numbers(study)
     assert made.rows is None
-    assert made.ratio.value is None, "whether the teacher's lead is clear, nobody knows"
+    assert made.ratio.value is None, "whether the teacher's teacher_gap is clear, nobody knows"
     (decision,) = decide(study, [made])
     assert decision.p_rows is None
     assert decision.p_seeds == pytest.approx(made.gain.p)
@@ -233,9 +233,9 @@ def test_choice_is_by_validation_and_shows_its_test_score(tmp_path):
     made = numbers(study)
     decisions = decide(study, made)
     chosen = choose(decisions)
-    assert chosen.summary.setting.condition[FLAG] == 0.1, "0.9 is of one seed only, None is no score"
-    judged = document.Judged(study, made, decisions, chosen)
-    warning, fewer, choice = document.sentences(judged)
+    assert chosen.summary.setting.config[FLAG] == 0.1, "0.9 is of one seed only, None is no score"
+    judged = markdown.StudyResult(study, made, decisions, chosen)
+    warning, fewer, choice = markdown.sentences(judged)
     assert fewer == "1 setting with fewer seeds did not take part in the choice."
     assert warning.startswith("4 settings were compared on the same test rows")
     assert "in up to 19% of such studies" in warning, "1 - 0.95 ** 4"
@@ -250,7 +250,7 @@ def test_one_setting_leaves_no_choice(tmp_path):
     study = only_study(tmp_path)
     decisions = decide(study, numbers(study))
     assert choose(decisions) is None
-    (sentence,) = document.sentences(document.Judged(study, [], decisions, None))
+    (sentence,) = markdown.sentences(markdown.StudyResult(study, [], decisions, None))
     assert re.fullmatch(
         r"The student's accuracy on test is 0\.\d{4}, \d+\.\d points better than the baseline's \(95 % over test rows: "
         r"-?\d+\.\d to -?\d+\.\d; over seeds: -?\d+\.\d to -?\d+\.\d\); other .*\.",
@@ -289,10 +289,10 @@ def test_report_has_tables_numbers_and_plots_that_name_what_they_show(tmp_path):
             for step in range(5):
                 writer.add_scalar("loss/soft_label", 1 / (step + 1), step)
                 writer.add_scalar("lr", 1.0, step)
-    collected = collect([tmp_path / "results"])
+    collected = load_runs([tmp_path / "results"])
     folder = tmp_path / "report"
-    judged = document.judge(collected)
-    document.write(judged, collected.left_out, folder)
+    judged = markdown.evaluate(collected)
+    markdown.write(judged, collected.left_out, folder)
     pictures = {
         f"rte-score-by-{FLAG}": [
             "teacher",
@@ -325,7 +325,7 @@ def test_report_has_tables_numbers_and_plots_that_name_what_they_show(tmp_path):
         assert float(line["gain_seeds_high"]) == pytest.approx(made.gain.high)
         assert line["seeds"] == "1 2 3"
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    document.write(judged, collected.left_out, folder)
+    markdown.write(judged, collected.left_out, folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before, "the same rows, the same report"
 
 
@@ -345,22 +345,22 @@ def test_other_tasks_and_undefined_scores_are_reported_too(tmp_path):
     )
     for name in ("mnli", "stsb"):
         (tmp_path / name / "predictions.parquet").write_bytes(b"PAR1 and no more")
-    collected = collect([tmp_path])
-    made = {each.study.task: each for each in document.judge(collected)}
+    collected = load_runs([tmp_path])
+    made = {each.study.task: each for each in markdown.evaluate(collected)}
     assert [sheet.title for sheet in tables.scores(made["mnli"].study, made["mnli"].summaries)] == [
         "matched: accuracy",
         "mismatched: accuracy",
     ]
-    assert document.sentences(made["stsb"])[-1] == "Its pearson on test is undefined."
-    assert "cannot tell" in document.sentences(made["mnli"])[-1]
-    document.write(list(made.values()), (), tmp_path / "report")
+    assert markdown.sentences(made["stsb"])[-1] == "Its pearson on test is undefined."
+    assert "cannot tell" in markdown.sentences(made["mnli"])[-1]
+    markdown.write(list(made.values()), (), tmp_path / "report")
 
 
 def test_demonstrations_are_kept_apart(tmp_path):
     leave_run(tmp_path, make_settings(demo=True, dataset_path=None), "demo", demonstration=True)
     leave_run(tmp_path, make_settings(), "real")
-    collected = collect([tmp_path])
-    document.write(document.judge(collected), (), tmp_path / "report")
+    collected = load_runs([tmp_path])
+    markdown.write(markdown.evaluate(collected), (), tmp_path / "report")
     names = {path.name for path in (tmp_path / "report").glob("*.png")}
     assert names == {"rte-score-by-speed-up-and-size.png", "rte-demonstration-score-by-speed-up-and-size.png"}
     assert "generated sentences" in (tmp_path / "report" / "report.md").read_text()
@@ -370,9 +370,9 @@ def test_equals_are_said_and_circumstances_are_named(tmp_path):
     for weight in (0.0, 0.1):
         leave_run(tmp_path, make_settings(**{FLAG: weight}), f"{weight}", validation_score=0.7)
     leave_run(tmp_path, make_settings(), "elsewhere", validation_score=0.6, device={"name": "H200", "precision": "32"})
-    collected = collect([tmp_path])
-    (judged,) = document.judge(collected)
-    said = document.sentences(judged)
+    collected = load_runs([tmp_path])
+    (judged,) = markdown.evaluate(collected)
+    said = markdown.sentences(judged)
     assert said[0] == "The runs differ in device name, and only runs that do not are averaged."
     assert "the first of 2 equals" in said[-1]
     assert judged.study.flags == (FLAG,)
@@ -390,8 +390,8 @@ def test_clear_gains_stay_clear_among_many_settings(tmp_path):
 def test_many_lines_have_colours_of_their_own(tmp_path):
     for number in range(9):
         leave_run(tmp_path, make_settings(temperature=number + 1.0), f"run-{number}", rows=50)
-    collected = collect([tmp_path])
-    document.write(document.judge(collected), (), tmp_path / "report")
+    collected = load_runs([tmp_path])
+    markdown.write(markdown.evaluate(collected), (), tmp_path / "report")
     assert len(collected.studies[0].settings) == 9
     assert (tmp_path / "report" / "rte-score-by-temperature.png").exists()
 

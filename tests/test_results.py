@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from distillation.errors import UserError
-from distillation.results import (
+from automm_distill.errors import UserError
+from automm_distill.results import (
     append_row,
     read_rows,
     require_appendable,

@@ -16,15 +16,15 @@ import ray
 from ray.cluster_utils import Cluster
 
 import automm_distillation_sweep
-from distillation import cluster, sweep
-from distillation.errors import UserError
-from distillation.results import RESULTS, append_row, read_rows
+from automm_distill.errors import UserError
+from automm_distill.results import RESULTS, append_row, read_rows
+from automm_distill.sweep import ray_runner
 
 ROOT = Path(__file__).parent.parent
 
 
 def plan(folder, **grid):
-    return sweep.plan("glue", grid, [1, 2], ["--glue_task", "rte", "--output_folder", str(folder)])
+    return grid.plan("glue", grid, [1, 2], ["--glue_task", "rte", "--output_folder", str(folder)])
 
 
 def test_grid_times_seeds_with_the_seeds_first(tmp_path):
@@ -52,7 +52,7 @@ def test_trials_with_a_row_are_done_and_others_missing(tmp_path):
     append_row(tmp_path, {"settings": asdict(trials[1].settings) | {"max_epochs": 99}})
     with (tmp_path / RESULTS).open("a") as file:
         file.write('{"settings": {"half a li')
-    assert sweep.missing(trials) == trials[1:]
+    assert grid.missing(trials) == trials[1:]
     assert len(read_rows(tmp_path / RESULTS)[0]) == 2
     assert read_rows(tmp_path / RESULTS)[1] == 1
 
@@ -69,12 +69,12 @@ def test_trials_with_a_row_are_done_and_others_missing(tmp_path):
 )
 def test_bad_grid_is_refused(entry, complaint):
     with pytest.raises(UserError, match=complaint):
-        sweep.read_grid([entry])
+        grid.read_grid([entry])
 
 
 def test_flag_swept_twice_is_refused():
     with pytest.raises(UserError, match="comes twice"):
-        sweep.read_grid(["temperature=1", "--temperature=2"])
+        grid.read_grid(["temperature=1", "--temperature=2"])
 
 
 @pytest.mark.parametrize(
@@ -96,32 +96,32 @@ def test_mistakes_end_with_one_line_and_status_2_before_anything_runs(argv, comp
 
 
 def test_sweep_written_down_as_yaml(tmp_path):
-    path = tmp_path / "sweep.yaml"
+    path = tmp_path / "grid.yaml"
     path.write_text(
         "grid: {temperature: [1, 5], train_nodistill: [true]}\nseeds: [1, 2]\n"
         "flags: {pawsx_student_tasks: [en, de], max_epochs: 2}\n"
     )
-    written = sweep.read_file(path)
+    written = grid.read_file(path)
     assert written == {
         "grid": {"temperature": ["1", "5"], "train_nodistill": ["true"]},
         "seeds": [1, 2],
         "flags": ["--pawsx_student_tasks", "en", "de", "--max_epochs", "2"],
     }
-    trials = sweep.plan("pawsx", written["grid"], written["seeds"], written["flags"])
+    trials = grid.plan("pawsx", written["grid"], written["seeds"], written["flags"])
     assert len(trials) == 4
     assert trials[0].settings.pawsx_student_tasks == ("en", "de")
     for scalar in ("seeds: 3", "grid: {temperature: 5}", "grid: [temperature]"):
         path.write_text(scalar)
         with pytest.raises(UserError, match="need a list"):
-            sweep.read_file(path)
+            grid.read_file(path)
     path.write_text("grdi: {}")
     with pytest.raises(UserError, match="needs grid, seeds and flags"):
-        sweep.read_file(path)
+        grid.read_file(path)
 
 
 def commands(folder, **codes):
     return [
-        cluster.Command(name, (sys.executable, "-c", code), folder, folder / "logs" / f"{name}.log")
+        ray_runner.Command(name, (sys.executable, "-c", code), folder, folder / "logs" / f"{name}.log")
         for name, code in codes.items()
     ]
 
@@ -134,8 +134,8 @@ def test_failed_and_killed_commands_do_not_stop_the_others(tmp_path):
         killed="import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
         last="print('last')",
     )
-    with cluster.connected(None):
-        made = {finished.command.name: finished.status for finished in cluster.run(wanted, cpus=1, gpus=0)}
+    with ray_runner.ray_session(None):
+        made = {finished.command.name: finished.status for finished in ray_runner.run(wanted, cpus=1, gpus=0)}
     assert made == {"fine": 0, "failing": 1, "killed": -9, "last": 0}
     assert (tmp_path / "logs" / "fine.log").read_text() == "threads 1\n"
     assert (tmp_path / "logs" / "failing.log").read_text() == "no luck\n"
@@ -147,8 +147,8 @@ def test_leaving_early_ends_what_runs(tmp_path):
         short="pass",
         long=f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)",
     )
-    with cluster.connected(None):
-        running = cluster.run(wanted, cpus=0.1, gpus=0)
+    with ray_runner.ray_session(None):
+        running = ray_runner.run(wanted, cpus=0.1, gpus=0)
         assert next(running).command.name == "short"
         while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
             time.sleep(0.1)
@@ -165,14 +165,14 @@ def test_leaving_early_ends_what_runs(tmp_path):
 def test_no_cluster_there_is_the_users_mistake():
     with (
         pytest.raises(UserError, match=r"--ray_address 127\.0\.0\.1:1: no Ray cluster there"),
-        cluster.connected("127.0.0.1:1"),
+        ray_runner.ray_session("127.0.0.1:1"),
     ):
         pass
 
 
 def test_sweep_on_this_machine_joins_no_cluster_of_somebody_else(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    with cluster.connected(None):
+    with ray_runner.ray_session(None):
         assert len(ray.nodes()) == 1
 
 
@@ -219,13 +219,14 @@ def test_a_node_that_is_lost_in_the_middle_costs_no_trial(tmp_path):
     second = nodes.add_node(num_cpus=1)
     wait = f"""
 import os, pathlib, time
+from automm_distill.sweep import grid
 mark = pathlib.Path({str(tmp_path)!r}) / f"started-{{os.getpid()}}"
 mark.touch()
 time.sleep(4)
 """
     made = []
     try:
-        with cluster.connected(nodes.address):
+        with ray_runner.ray_session(nodes.address):
             wanted = commands(tmp_path, one=wait, two=wait, three=wait)
 
             def lose():
@@ -234,7 +235,7 @@ time.sleep(4)
                 nodes.remove_node(second, allow_graceful=False)
 
             threading.Thread(target=lose).start()
-            made = [finished.status for finished in cluster.run(wanted, cpus=1, gpus=0)]
+            made = [finished.status for finished in ray_runner.run(wanted, cpus=1, gpus=0)]
     finally:
         ray.shutdown()
         nodes.shutdown()

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from distillation import teacher_outputs
-from distillation.errors import TrainingFailed
+from automm_distill import teacher_outputs
+from automm_distill.errors import TrainingError
 
 COLUMNS = ("sentence1", "sentence2")
 
@@ -84,7 +84,7 @@ def test_half_precision_takes_half_the_room_and_rounds(tmp_path):
         )
         sizes[precision] = sum(file.stat().st_size for file in (tmp_path / precision).glob("*/[lf]*.npy"))
     assert sizes["16"] == pytest.approx(sizes["32"] / 2, rel=0.05)
-    with pytest.raises(TrainingFailed, match="too large for --teacher_outputs_precision 16; use 32"):
+    with pytest.raises(TrainingError, match="too large for --teacher_outputs_precision 16; use 32"):
         obtain(tmp_path / "16", frame(1e6), CountingTeacher(), "16")
 
 

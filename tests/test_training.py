@@ -6,12 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from distillation import automm, store
-from distillation.checkpoints import Checkpoint
-from distillation.data import Fold
-from distillation.devices import Device
-from distillation.tasks import GLUE_TASKS
-from distillation.training import cache_recipe
+from automm_distill import automm, cache
+from automm_distill.devices import Device
+from automm_distill.inputs.checkpoints import Checkpoint
+from automm_distill.inputs.splits import TrainValidation
+from automm_distill.tasks import GLUE_TASKS
+from automm_distill.training import cache_recipe
 
 from .conftest import make_settings
 
@@ -19,7 +19,7 @@ FRAME = pd.DataFrame({"id": ["1", "2"], "sentence1": ["a", "b"], "sentence2": ["
 SAME = {
     "role": "teacher",
     "task": GLUE_TASKS["rte"],
-    "fold": Fold(FRAME, FRAME),
+    "fold": TrainValidation(FRAME, FRAME),
     "checkpoint": Checkpoint(Path("/here"), "abc", 1),
     "device": Device(0, "32", "CPU", 2),
     "settings": make_settings(),
@@ -31,7 +31,7 @@ def name(**changes):
     made = SAME | changes
     device = made.pop("device")
     parameters = automm.hyperparameters(made["settings"], device, str(made["checkpoint"].path), role=made["role"])
-    return store.fingerprint(cache_recipe(parameters=parameters, **made))
+    return cache.fingerprint(cache_recipe(parameters=parameters, **made))
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,8 @@ def name(**changes):
     [
         {"role": "baseline"},
         {"task": GLUE_TASKS["stsb"]},
-        {"fold": Fold(FRAME.assign(label=[1, 0]), FRAME)},
-        {"fold": Fold(FRAME, FRAME.assign(sentence1=["a", "x"]))},
+        {"fold": TrainValidation(FRAME.assign(label=[1, 0]), FRAME)},
+        {"fold": TrainValidation(FRAME, FRAME.assign(sentence1=["a", "x"]))},
         {"checkpoint": Checkpoint(Path("/here"), "abd", 1)},
         {"device": Device(1, "32", "GPU", 2)},
         {"device": Device(0, "bf16-mixed", "CPU", 2)},
@@ -73,7 +73,7 @@ def test_anything_that_shapes_the_model_makes_another_entry(change):
         {"checkpoint": Checkpoint(Path("/elsewhere"), "abc", 1)},
         {"settings": make_settings(temperature=1.0, output_feature_loss_weight=0.5, max_epochs=3)},
         {"settings": make_settings(student_learning_rate=1.0, output_folder="other", resume=True)},
-        {"fold": Fold(FRAME.assign(id=["8", "9"]), FRAME)},
+        {"fold": TrainValidation(FRAME.assign(id=["8", "9"]), FRAME)},
         {"task": replace(GLUE_TASKS["rte"], name="other")},
     ],
 )

@@ -1,0 +1,21 @@
+"""The only door to AutoGluon: fit, load, predict, and single forward passes of ``MultiModalPredictor``.
+
+Written against autogluon.multimodal 1.6.3. Each use of something private says which file it lives in and why it is
+needed; tests/test_automm.py fails when one of them moves.
+"""
+
+from automm_distill.automm.fit_options import FitOptions, distillation_spec, fit_options
+from automm_distill.automm.fitting import WEIGHT_FILES, fit
+from automm_distill.automm.predictor import Predictor, load
+from automm_distill.automm.teacher import Teacher
+
+__all__ = [
+    "WEIGHT_FILES",
+    "FitOptions",
+    "Predictor",
+    "Teacher",
+    "distillation_spec",
+    "fit",
+    "fit_options",
+    "load",
+]

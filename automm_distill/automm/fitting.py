@@ -1,0 +1,61 @@
+"""Fit a ``MultiModalPredictor``: fine-tune a teacher or baseline, or distil a student."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from autogluon.multimodal import MultiModalPredictor
+
+from automm_distill.automm.fit_options import LABEL, VERBOSITY, FitOptions
+from automm_distill.automm.learner import Learner
+from automm_distill.automm.teacher import Teacher
+from automm_distill.errors import TrainingError
+from automm_distill.inputs.splits import TrainValidation
+from automm_distill.tasks import Task
+
+# Of the files of a saved predictor, those that its outputs depend on: weights, and tokenizer.
+WEIGHT_FILES = ("model.ckpt", "hf_text/")
+
+
+def fit(
+    folder: Path, data: TrainValidation, task: Task, options: FitOptions, teacher: Teacher | None = None
+) -> dict[str, Any]:
+    """Fine-tune a checkpoint, or distil into it, and leave the finished predictor in ``folder``.
+
+    :param teacher: distil from it, by ``options.losses``.
+    :return: ``optimizer_steps`` and ``epochs`` that the fit took; with a teacher, also ``loss_terms``, see
+        :meth:`automm_distill.loss_log.LossLog.summary`.
+    :raises TrainingError: when it ended before the first optimizer step or with weights that are not finite.
+    :raises UserError: when the teacher's classes are not the student's.
+    """
+    columns = [*task.model_columns, LABEL]
+    predictor = MultiModalPredictor(
+        label=LABEL,
+        problem_type=task.problem_type,
+        eval_metric=task.selection_metric,
+        path=str(folder),
+        verbosity=VERBOSITY[options.verbosity],
+        enable_progress_bar=options.verbosity != "quiet",
+    )
+    predictor._learner.__class__ = Learner  # predictor.py:217 offers no way to choose the learner
+    predictor._learner.options = options
+    predictor.fit(
+        train_data=data.train[columns],
+        tuning_data=data.validation[columns],
+        hyperparameters=dict(options.hyperparameters),
+        column_types=dict.fromkeys(task.model_columns, "text"),
+        teacher_predictor=teacher,
+        time_limit=options.time_limit,
+        seed=options.seed,
+    )
+    progress = dict(predictor._learner.progress)
+    if progress["optimizer_steps"] == 0:
+        raise TrainingError(
+            f"--time_limit {options.time_limit}: over before the first optimizer step; give it more seconds or leave "
+            "it out"
+        )
+    if not all(torch.isfinite(weight).all() for weight in predictor._learner._model.parameters()):
+        raise TrainingError(
+            "training diverged: the weights are not finite; try a lower learning rate or --precision bf16 or 32"
+        )
+    return progress

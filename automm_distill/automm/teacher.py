@@ -1,0 +1,110 @@
+"""What the student learns from the teacher: outputs kept on disk, or computed in every step."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from autogluon.multimodal.constants import FEATURES, LOGITS
+from autogluon.multimodal.models.utils import run_model
+
+from automm_distill.automm.predictor import Predictor
+from automm_distill.automm.tokenized_rows import Rows
+from automm_distill.errors import TrainingError, UserError
+from automm_distill.losses import LogitMapping
+from automm_distill.teacher_outputs import TeacherOutputs, row_keys
+
+TeacherTargets = tuple[torch.Tensor, torch.Tensor]  # logits (B, C), features (B, D)
+
+
+class CachedTeacherTargets:
+    """The teacher's outputs for the rows of a fit, from disk."""
+
+    def __init__(self, outputs: TeacherOutputs, keys: np.ndarray):
+        self.outputs = outputs
+        self.positions = outputs.find(keys)
+        if (self.positions < 0).any():
+            raise TrainingError(f"the teacher's outputs lack {(self.positions < 0).sum()} of {len(keys)} rows")
+
+    def batch(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
+        """What a training batch carries for these rows."""
+        logits, features = self.outputs.take(self.positions[np.asarray(indices)])
+        return {LOGITS: torch.from_numpy(logits), FEATURES: torch.from_numpy(features)}
+
+    def to(self, device: torch.device) -> None:
+        """Nothing stays on the device."""
+
+    def batch_targets(self, batch: dict[str, torch.Tensor]) -> TeacherTargets:
+        """The teacher's outputs for what :meth:`batch` gave."""
+        return batch[LOGITS], batch[FEATURES]
+
+
+class OnlineTeacherTargets:
+    """The teacher reads each batch beside the student, as in AutoGluon. It sees the rows without augmentation."""
+
+    def __init__(self, teacher: Predictor, rows: Rows):
+        self.model = teacher.automm._learner._model
+        self.rows = rows
+
+    def batch(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
+        """What a training batch carries for these rows."""
+        return self.rows.batch(indices)
+
+    def to(self, device: torch.device) -> None:
+        """Move the teacher there, ready to predict."""
+        self.model.to(device).eval()
+
+    def batch_targets(self, batch: dict[str, torch.Tensor]) -> TeacherTargets:
+        """The teacher's outputs for what :meth:`batch` gave."""
+        with torch.no_grad():
+            output = run_model(self.model, batch)[self.model.prefix]
+        return output[LOGITS], output[FEATURES]
+
+
+class Teacher:
+    """What ``MultiModalPredictor.fit(teacher_predictor=...)`` is given: the parts of the teacher that distillation needs.
+
+    AutoGluon takes whatever has a ``_learner`` (predictor.py:527), and hands it to our own learner.
+
+    :param outputs: the teacher's outputs for all training rows; None to run the teacher in every step.
+    """
+
+    def __init__(self, predictor: Predictor, outputs: TeacherOutputs | None = None):
+        self.task = predictor.task
+        self.classes = None if self.task.is_regression else np.asarray(predictor.automm.class_labels).tolist()
+        learner = predictor.automm._learner
+        self.head = copy.deepcopy(learner._model.head).cpu().float().requires_grad_(False)
+        # data/preprocess_dataframe.py:82: each predictor standardises the labels that it was trained on.
+        self.label_scaler: Any = learner._df_preprocessor._label_scaler if self.task.is_regression else None
+        self._outputs = outputs
+        self._online = None if outputs is not None else predictor
+
+    @property
+    def _learner(self) -> "Teacher":
+        return self
+
+    def targets_for(self, frame: pd.DataFrame) -> CachedTeacherTargets | OnlineTeacherTargets:
+        """The targets for the rows of ``frame``."""
+        if self._online is None:
+            assert self._outputs is not None
+            return CachedTeacherTargets(self._outputs, row_keys(frame, self.task.model_columns))
+        return OnlineTeacherTargets(self._online, self._online._rows(frame))
+
+    def logit_mapping(self, classes: list[Any] | None, label_scaler: Any) -> LogitMapping:
+        """From the teacher's outputs to those of a student with these classes, or with this label scale.
+
+        AutoGluon compares the number of classes only (utils/distillation.py:43); another order would swap the
+        targets.
+
+        :raises UserError: when the classes differ.
+        """
+        if self.classes is None:
+            teacher, student = self.label_scaler, label_scaler
+            (factor,), (shift,) = teacher.scale_ / student.scale_, (teacher.mean_ - student.mean_) / student.scale_
+            return LogitMapping(factor=float(factor), shift=float(shift))
+        assert classes is not None
+        if sorted(self.classes) != sorted(classes):
+            raise UserError(f"the teacher's classes {self.classes} are not the student's classes {classes}")
+        return LogitMapping(columns=[self.classes.index(label) for label in classes])

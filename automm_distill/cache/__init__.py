@@ -1,0 +1,42 @@
+"""Everything kept on disk for later runs: whole or not there, found by what made it.
+
+``python -m automm_distill.cache list|prune`` shows what a cache folder holds and removes what no result refers to.
+"""
+
+from automm_distill.cache.entries import (
+    MANIFEST,
+    DamagedEntry,
+    NotAvailable,
+    file_system_time,
+    fingerprint,
+    get_or_build,
+    hash_folder,
+    in_use,
+    load_now,
+    locked,
+    quarantine,
+    remove,
+    remove_unfinished,
+    staged,
+    verified_manifest,
+    write_manifest,
+)
+
+__all__ = [
+    "MANIFEST",
+    "DamagedEntry",
+    "NotAvailable",
+    "file_system_time",
+    "fingerprint",
+    "get_or_build",
+    "hash_folder",
+    "in_use",
+    "load_now",
+    "locked",
+    "quarantine",
+    "remove",
+    "remove_unfinished",
+    "staged",
+    "verified_manifest",
+    "write_manifest",
+]

@@ -1,0 +1,121 @@
+"""The command line of the scripts, made from the fields of ``Settings``."""
+
+import argparse
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from automm_distill.command import DONE, Parser, guarded
+from automm_distill.errors import UserError
+from automm_distill.settings import Benchmark, Flag, Settings, defaults, flags_of
+
+
+def parse_bool(text: str) -> bool:
+    """``true``/``false`` and their usual spellings; ``type=bool`` would take "false" for true."""
+    if text.lower() in ("true", "1", "yes", "on"):
+        return True
+    if text.lower() in ("false", "0", "no", "off"):
+        return False
+    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+
+
+def make_parser(benchmark: Benchmark) -> Parser:
+    """The command line of one script, made from the fields of :class:`Settings`.
+
+    Flags that were not given are not in the parsed namespace: :func:`parse_settings` adds their defaults.
+    """
+    name = {"glue": "a GLUE task", "pawsx": "PAWS-X"}[benchmark]
+    parser = Parser(
+        prog=f"automm_distillation_{benchmark}.py",
+        usage="%(prog)s [flags]",
+        description=f"Distil a large text model into a smaller one on {name}.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=36, width=120),
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    field_types = {made.name: _base_type(made.type) for made in fields(Settings)}
+    groups: dict[str, Any] = {}
+    values = defaults(benchmark)
+    for flag_name, flag in flags_of(benchmark).items():
+        group = groups.setdefault(flag.group, None) or parser.add_argument_group(flag.group)
+        groups[flag.group] = group
+        _add_flag(group, flag_name, flag, field_types[flag_name], describe_default(flag, values[flag_name]))
+    return parser
+
+
+def parse_settings(benchmark: Benchmark, argv: Sequence[str] | None = None) -> Settings:
+    """argv -> checked settings; a bad value ends the program with one line and status 2.
+
+    :raises SystemExit: with status 2, or 0 after ``--help``.
+    """
+    parser = make_parser(benchmark)
+    given = vars(parser.parse_args(argv))
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    try:
+        return Settings(benchmark=benchmark, **(defaults(benchmark, demo=given.get("demo", False)) | given))
+    except UserError as error:
+        parser.error(str(error))
+
+
+def describe_default(flag: Flag, value: Any) -> str:
+    """The default as ``--help`` and docs/flags.md show it, with its unit."""
+    if isinstance(value, bool):
+        shown = "true" if value else "false"
+    else:
+        shown = flag.shown_default or f"{value:g}" if isinstance(value, float) else flag.shown_default or str(value)
+    return f"{shown} {flag.unit}" if flag.unit and not flag.shown_default else shown
+
+
+def run_script(benchmark: Benchmark, argv: Sequence[str] | None = None) -> int:
+    """The whole life of a script: parse, check, run.
+
+    :return: the exit status: 0 done, 1 training failed or the machine was too small, 2 the user's mistake, 130
+        interrupted.
+    """
+    settings = parse_settings(benchmark, argv)
+
+    def work() -> int:
+        # Nothing heavy before this line, so that --help and a bad flag answer at once; torch only once rows are there.
+        from automm_distill import logs
+        from automm_distill.preflight import preflight
+
+        logs.set_up(settings.verbosity)
+        context = preflight(settings)
+        from automm_distill.experiment import run
+
+        run(context)
+        return DONE
+
+    return guarded(
+        f"automm_distillation_{benchmark}.py", work, "interrupted; finished models stay in the cache (--resume)"
+    )
+
+
+def _base_type(annotation: Any) -> type:
+    """``int`` of ``int | None``, ``tuple`` of ``tuple[str, ...]``."""
+    if isinstance(annotation, types.UnionType):
+        annotation = next(part for part in typing.get_args(annotation) if part is not type(None))
+    return typing.get_origin(annotation) or annotation
+
+
+def _add_flag(group: Any, name: str, flag: Flag, kind: type, default: str) -> None:
+    if flag.switches:
+        exclusive = group.add_mutually_exclusive_group()
+        for value, help in flag.switches.items():
+            exclusive.add_argument(f"--{value}", dest=name, action="store_const", const=value, help=help)
+        return
+    names = [f"--{spelling}" for spelling in (name, *flag.aliases)]
+    options: dict[str, Any] = {"help": f"{flag.help} [{default}]".replace("%", "%%"), "dest": name}
+    if kind is bool:
+        options |= {"nargs": "?", "const": True, "type": parse_bool, "metavar": "BOOL"}
+    elif kind is tuple:
+        options |= {"nargs": "+", "choices": tuple(flag.choices), "metavar": flag.metavar}
+        options["help"] = f"{flag.help}: one or more of {' '.join(flag.choices)} [{default}]"
+    elif flag.choices:
+        options["choices"] = tuple(flag.choices)
+    else:
+        shown = {"folder": "DIR"}.get(flag.kind, "N" if kind is int else "X")
+        options |= {"type": kind, "metavar": flag.metavar or shown}
+    group.add_argument(*names, **options)

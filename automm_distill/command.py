@@ -1,0 +1,47 @@
+"""What all commands share: one line and an exit status for whatever a person can mend."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from automm_distill.errors import TrainingError, UserError, machine_limit
+
+DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130  # exit statuses
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse without the usage block in front of every error: one line says what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the program with status 2."""
+        self.exit(REFUSED, f"{self.prog}: error: {message}\n")
+
+
+def guarded(prog: str, work: Callable[[], int], when_interrupted: str) -> int:
+    """``work()``, with one line on standard error in place of a traceback for whatever a person can mend.
+
+    :return: the exit status.
+    """
+    try:
+        return work()
+    except UserError as error:
+        return _say(f"{prog}: error: {error}", REFUSED)
+    except TrainingError as error:
+        return _say(f"{prog}: {error}", FAILED)
+    except (MemoryError, RuntimeError, OSError) as error:
+        # torch.OutOfMemoryError is a RuntimeError.
+        limit = machine_limit(error)
+        if limit is None:
+            raise
+        return _say(f"{prog}: {limit}", FAILED)
+    except (KeyboardInterrupt, SystemExit) as end:
+        # Lightning turns Ctrl-C during a fit or a prediction into exit(1).
+        if isinstance(end, SystemExit) and not isinstance(end.__context__, KeyboardInterrupt):
+            raise
+        return _say(f"{prog}: {when_interrupted}", INTERRUPTED)
+
+
+def _say(line: str, status: int) -> int:
+    print(line, file=sys.stderr)
+    return status

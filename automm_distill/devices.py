@@ -1,0 +1,71 @@
+"""What the fits will run on: how many GPUs, and in which precision."""
+
+import ctypes
+import logging
+import sys
+from dataclasses import dataclass
+
+from automm_distill.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Device:
+    """``num_gpus`` is 0 on a CPU; ``precision`` is "16", "bf16" (both mixed) or "32", one that the device has."""
+
+    num_gpus: int
+    precision: str
+    name: str
+    threads: int
+
+    @property
+    def accelerator(self) -> str:
+        """AutoGluon 1.6.3 takes all GPUs when told 0 of them (learners/base.py:1135), unless this says "cpu"."""
+        return "gpu" if self.num_gpus else "cpu"
+
+
+def choose_device(num_gpu: int, precision: str) -> Device:
+    """Resolve ``--num_gpu`` (-1 = all) and ``--precision`` against this machine.
+
+    :raises UserError: when more GPUs are asked for than there are.
+    """
+    import torch
+
+    present = torch.cuda.device_count()
+    if num_gpu > present:
+        raise UserError(f"--num_gpu {num_gpu}: this machine has {present}; use 0 for the CPU or -1 for all")
+    used = present if num_gpu == -1 else num_gpu
+    name = torch.cuda.get_device_name(0) if used else "CPU"
+    has_bf16 = used > 0 and torch.cuda.is_bf16_supported(including_emulation=False)
+    if precision == "auto":
+        precision = "32" if not used else "bf16" if has_bf16 else "16"
+    if not {"32": True, "16": used > 0, "bf16": has_bf16}[precision]:
+        log.warning("precision %s is not supported on this %s; using 32", precision, name)
+        precision = "32"
+    return Device(used, precision, name, torch.get_num_threads())
+
+
+def prepare_arithmetic(*, on_gpu: bool) -> None:
+    """Settings of this process that make the device fast: TensorFloat-32 on a GPU, no return of freed memory on a CPU."""
+    import torch
+
+    if on_gpu:
+        torch.set_float32_matmul_precision("high")
+    else:
+        disable_malloc_trim()
+
+
+def disable_malloc_trim() -> None:
+    """Have glibc keep the memory that a training step frees, for the next one, instead of giving it back to the system.
+
+    On a CPU, every step would otherwise ask for its large activations anew and pay for their pages: a step of 32 rows
+    of 250 tokens through six layers of width 384 spent a third of its time in the kernel, and took 1.6 times as long.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # musl has none
+        m_trim_threshold, m_mmap_max = -1, -4  # from malloc.h
+        libc.mallopt(m_mmap_max, 0)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)

@@ -1,0 +1,44 @@
+"""What the command line turns into one line on the screen instead of a traceback."""
+
+import errno
+
+
+class UserError(Exception):
+    """A mistake in what the user asked for: reported as one line, exit status 2."""
+
+
+class TrainingError(Exception):
+    """A fit that ended without a usable model: reported as one line, exit status 1."""
+
+
+OUT_OF_MEMORY_REMEDY = (
+    "try a smaller --per_gpu_batch_size (with the same --batch_size the optimizer steps stay the same)"
+)
+DISK_FULL_REMEDY = "free some room, or point --finetuned_model_cache_folder and --output_folder at another disk"
+
+# How libraries name a failed allocation, or a failed write, in exceptions that have no type of their own.
+_ALLOCATION_TEXTS = ("can't allocate memory", "not enough memory", "out of memory", "cannot allocate memory")
+_WRITE_TEXTS = ("no space left on device", "file write failed", "pytorchstreamwriter failed", "disk quota exceeded")
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def machine_limit(error: BaseException) -> str | None:
+    """What a person can do about ``error`` if this machine's memory or disk was too small; None for any other error.
+
+    PyTorch raises ``torch.OutOfMemoryError`` on a GPU but a bare ``RuntimeError`` on a CPU, and its writer a
+    ``RuntimeError`` on a full disk, so types alone do not tell.
+    """
+    text = str(error).lower()
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return f"out of memory on the {'CPU' if isinstance(error, MemoryError) else 'GPU'}; {OUT_OF_MEMORY_REMEDY}"
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        where = f" while writing {error.filename}" if error.filename else ""
+        return f"the disk is full{where}; {DISK_FULL_REMEDY}"
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return f"out of memory on the CPU; {OUT_OF_MEMORY_REMEDY}"
+    if isinstance(error, RuntimeError | OSError) or type(error).__name__ == "SafetensorError":
+        if any(wording in text for wording in _ALLOCATION_TEXTS):
+            return f"out of memory on the {'GPU' if 'cuda' in text else 'CPU'}; {OUT_OF_MEMORY_REMEDY}"
+        if any(wording in text for wording in _WRITE_TEXTS):
+            return f"the disk is full; {DISK_FULL_REMEDY}"
+    return None

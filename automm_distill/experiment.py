@@ -1,0 +1,77 @@
+"""One run, top to bottom."""
+
+import logging
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+import torch
+
+from automm_distill import cache, logs, results, run_summary
+from automm_distill.devices import prepare_arithmetic
+from automm_distill.errors import machine_limit
+from automm_distill.evaluation import scores, speed
+from automm_distill.result_row import make_row
+from automm_distill.run_context import RunContext
+from automm_distill.training import TrainedModel, distill, finetune_or_load, load_teacher_now, teacher_targets
+
+log = logging.getLogger(__name__)
+
+
+def run(context: RunContext) -> dict[str, Any]:
+    """Train (or load) the three models, compare them, and leave the result on disk and on screen.
+
+    :return: the row that was written to ``results.jsonl``.
+    :raises TrainingError: when a fit ended without a usable model.
+    """
+    settings = context.settings
+    logs.quieten_libraries(settings.verbosity)
+    prepare_arithmetic(on_gpu=context.device.num_gpus > 0)
+    run_folder = context.output_folder / _run_name(context)
+    with context.entries_in_use:
+        models = {"teacher": finetune_or_load("teacher", context)}
+        scores.warn_if_no_better_than_constant(context.task, context.splits.tests, models["teacher"].predictions)
+        if settings.train_nodistill:
+            models["baseline"] = finetune_or_load("baseline", context)
+            models["baseline"].release()
+        targets = teacher_targets(models["teacher"], context)
+        models["teacher"].release()
+        models["student"] = distill(targets, run_folder, context)
+        predictions = {role: model.predictions for role, model in models.items()}
+        results.write_predictions(run_folder / results.PREDICTIONS, context.splits.tests, predictions)
+        pool = settings.benchmark == "pawsx"
+        row = make_row(
+            context, run_folder, models, scores.compare(context.task, context.eval_sets, predictions, pool=pool)
+        )
+        results.append_row(context.output_folder, row)  # nothing after this line can lose the result
+        row |= {"speed_up": _speed_up(models["teacher"], models["student"], context)}
+        results.complete_row(context.output_folder, row)
+    run_summary.write_summary(row, run_folder)
+    run_summary.print_summary(row, run_folder, logs.result_console(), everything=settings.verbosity == "verbose")
+    return row
+
+
+def _run_name(context: RunContext) -> str:
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{context.task.name}-{os.urandom(3).hex()}"
+
+
+def _speed_up(teacher: TrainedModel, student: TrainedModel, context: RunContext) -> dict[str, Any]:
+    """``{kind: measurement}``, or ``{"reason": why there is none}``: a result is worth more than its speed-up."""
+    assert student.predictor is not None
+    log.info("timing teacher against student")
+    try:
+        return speed.compare(
+            load_teacher_now(teacher, context),
+            student.predictor,
+            pd.concat(context.splits.tests.values(), ignore_index=True),
+            context.settings.per_gpu_batch_size,
+            torch.cuda.synchronize if context.device.num_gpus else lambda: None,
+        )
+    except cache.NotAvailable as error:
+        return {"reason": f"the teacher could not be loaded ({error})"}
+    except (MemoryError, RuntimeError, OSError) as error:
+        limit = machine_limit(error)
+        if limit is None:
+            raise
+        return {"reason": limit}

@@ -1,0 +1,203 @@
+"""From raw rows to the frames that the three models share: cleaned, subsampled, and split once."""
+
+import hashlib
+import logging
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import train_test_split
+
+from automm_distill.errors import UserError
+from automm_distill.inputs.raw_rows import read_splits
+from automm_distill.settings import Settings
+from automm_distill.tasks import Task
+
+log = logging.getLogger(__name__)
+
+NO_TRANSLATION = "NS"  # how PAWS-X marks a sentence that was never translated
+
+
+@dataclass(frozen=True)
+class TrainValidation:
+    """What one model trains on: frames with ``id``, the task's ``model_columns`` and ``label``."""
+
+    train: pd.DataFrame
+    validation: pd.DataFrame
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of texts and labels in their order; ids do not count, since no model sees them."""
+        digest = hashlib.sha256()
+        for frame in (self.train, self.validation):
+            seen = frame.drop(columns="id")
+            digest.update(repr((list(seen.columns), len(seen))).encode())
+            digest.update(pd.util.hash_pandas_object(seen, index=False).to_numpy().tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Splits:
+    """All rows of a run. Teacher and student share their training rows unless their languages differ."""
+
+    teacher: TrainValidation
+    student: TrainValidation
+    tests: Mapping[str, pd.DataFrame]
+
+
+def load_splits(settings: Settings, folder: Path) -> Splits:
+    """Read, clean, cut and split the rows of ``settings.tasks``.
+
+    :param folder: where :func:`automm_distill.inputs.raw_rows.read_splits` looks.
+    :raises UserError: when rows are missing, malformed, or nothing is left of them.
+    """
+    if settings.benchmark == "pawsx":
+        rows = {}
+        for task in settings.tasks:
+            tested = task.config in settings.pawsx_student_tasks  # languages of the teacher alone are not
+            splits = [split for split in task.splits if tested or split != "test"]
+            rows[task.config] = _load(task, splits, settings, folder)
+        tests = {language: rows[language]["test"] for language in settings.pawsx_student_tasks}
+        _warn_if_no_ids_are_shared(tests)
+        teacher = _join(rows, settings.pawsx_teacher_tasks)
+        same = settings.pawsx_teacher_tasks == settings.pawsx_student_tasks
+        return Splits(teacher, teacher if same else _join(rows, settings.pawsx_student_tasks), tests)
+    (task,) = settings.tasks
+    frames = _load(task, task.splits, settings, folder)
+    data = hold_out(frames["train"], task, settings.seed)
+    return Splits(data, data, {name: frames[split] for name, split in task.test_splits})
+
+
+def clean(raw: pd.DataFrame, task: Task, where: str) -> pd.DataFrame:
+    """Rename the text columns for the models, make labels numbers, drop and count what cannot be used.
+
+    Rows without a label (empty or -1, as in GLUE's test files) or without text (empty, or PAWS-X's "NS") are dropped.
+
+    :return: columns ``id`` (text), ``task.model_columns`` (text), ``label`` (int64, or float64 for a regression).
+    :raises UserError: on a missing column, a label that the task does not have, or no row left.
+    """
+    missing = [column for column in (*task.text_columns, "label") if column not in raw]
+    if missing:
+        raise UserError(f"{where}: column {missing[0]!r} is missing; found {', '.join(map(str, raw.columns))}")
+    frame = pd.DataFrame({"id": _ids(raw)})
+    for column, source in zip(task.model_columns, task.text_columns, strict=True):
+        frame[column] = raw[source].fillna("").astype(str).to_numpy()
+    names = {name: number for number, name in enumerate(task.classes)}
+    nested = raw["label"][raw["label"].map(lambda label: not isinstance(label, Hashable))]
+    if len(nested):
+        raise UserError(f"{where}: label {nested.iloc[0]!r} is not {_valid_labels(task)}")
+    labels = raw["label"].map(lambda label: names.get(label, label)).replace("", None)
+    frame["label"] = pd.to_numeric(labels, errors="coerce").to_numpy()
+    _refuse_unreadable_labels(labels, frame["label"], task, where)
+
+    unlabelled = frame["label"].isna() | (frame["label"] == -1)
+    texts = frame[list(task.model_columns)]
+    textless = ~unlabelled & (texts.apply(lambda text: text.str.strip() == "") | (texts == NO_TRANSLATION)).any(axis=1)
+    for what, rows in (("without a label", unlabelled), ("without text", textless)):
+        if rows.any():
+            log.info("%s: dropped %s of %s rows %s", where, f"{rows.sum():,}", f"{len(frame):,}", what)
+    frame = frame[~unlabelled & ~textless].reset_index(drop=True)
+    if frame.empty:
+        raise UserError(f"{where}: no row is left with a text and a label (of {len(raw):,})")
+    _refuse_foreign_labels(frame["label"], task, where)
+    if not task.is_regression:
+        frame["label"] = frame["label"].astype("int64")
+    return frame
+
+
+def cut(frame: pd.DataFrame, rows: int | None, seed: int) -> pd.DataFrame:
+    """A random choice of ``rows`` rows in their order; the same ids are chosen in every language."""
+    if rows is None or len(frame) <= rows:
+        return frame
+    key = f"{seed:016d}"[-16:]
+    rank = pd.util.hash_array(frame["id"].to_numpy(dtype=object), hash_key=key, categorize=False)
+    chosen = np.sort(np.argsort(rank, kind="stable")[:rows])
+    return frame.iloc[chosen].reset_index(drop=True)
+
+
+def hold_out(frame: pd.DataFrame, task: Task, seed: int) -> TrainValidation:
+    """Split off the rows that select checkpoints: as many as AutoGluon would take, stratified, seeded.
+
+    Sizes follow AutoGluon 1.6.3 (data/utils.py): below 5,000 rows between 10 and 20 %, about 500; above that between
+    1 and 10 %, about 2,500. A regression is stratified by the deciles of its label.
+    """
+    n = len(frame)
+    share = max(0.1, min(0.2, 500 / n)) if n < 5000 else max(0.01, min(0.1, 2500 / n))
+    size = max(1, round(n * share))
+    strata = frame["label"]
+    if task.is_regression:
+        strata = pd.qcut(strata, max(1, min(10, size // 2)), labels=False, duplicates="drop")
+    try:
+        train, tune = train_test_split(frame, test_size=size, random_state=seed, stratify=strata)
+    except ValueError as error:
+        raise UserError(f"{n:,} training rows are too few to split off a hold-out with every class in it") from error
+    return TrainValidation(train.reset_index(drop=True), tune.reset_index(drop=True))
+
+
+def _load(task: Task, splits: Sequence[str], settings: Settings, folder: Path) -> dict[str, pd.DataFrame]:
+    tests = {split for _, split in task.test_splits}
+    frames = {}
+    for split, raw in read_splits(folder, task, splits).items():
+        where = f"{task.config}/{split}"
+        limit = settings.max_test_rows if split in tests else settings.max_train_rows
+        frames[split] = cut(clean(raw, task, where), limit, settings.seed)
+        absent = set(range(len(task.classes))) - set(frames[split]["label"])
+        if split not in tests and absent:
+            names = ", ".join(task.classes[number] for number in sorted(absent))
+            raise UserError(f"{where}: none of the {len(frames[split]):,} rows is of class {names}; more rows may help")
+        if task.is_regression and split not in tests and frames[split]["label"].nunique() == 1:
+            value = frames[split]["label"].iloc[0]
+            raise UserError(
+                f"{where}: all {len(frames[split]):,} labels are {value:g}; a regression needs different ones"
+            )
+    return frames
+
+
+def _join(rows: Mapping[str, Mapping[str, pd.DataFrame]], languages: tuple[str, ...]) -> TrainValidation:
+    return TrainValidation(
+        *(
+            pd.concat([rows[language][split] for language in languages], ignore_index=True)
+            for split in ("train", "validation")
+        )
+    )
+
+
+def _ids(raw: pd.DataFrame) -> list[str]:
+    for column in ("idx", "id"):
+        if column in raw:
+            return [_one_spelling(value) for value in raw[column]]
+    return [str(number) for number in range(len(raw))]
+
+
+def _one_spelling(value: object) -> str:
+    """1, 1.0 and "1.0" are the same id: a column with one missing entry is read as numbers with a point."""
+    text = str(value)
+    whole, point, zeros = text.partition(".")
+    return whole if point and whole.lstrip("-").isdigit() and set(zeros) == {"0"} else text
+
+
+def _warn_if_no_ids_are_shared(tests: Mapping[str, pd.DataFrame]) -> None:
+    """Intervals for all languages together rely on the id that a sentence pair has in each of them."""
+    ids = [set(frame["id"]) for frame in tests.values()]
+    if len(ids) > 1 and not set.intersection(*ids):
+        log.warning("the test sets of %s share no ids: their rows are taken as independent", ", ".join(tests))
+
+
+def _valid_labels(task: Task) -> str:
+    if task.label_range is not None:
+        return "a number from {:g} to {:g}".format(*task.label_range)
+    return "one of " + ", ".join(f"{number} ({name})" for number, name in enumerate(task.classes))
+
+
+def _refuse_unreadable_labels(labels: pd.Series, numbers: pd.Series, task: Task, where: str) -> None:
+    unreadable = labels[numbers.isna().to_numpy() & labels.notna().to_numpy()]
+    if len(unreadable):
+        raise UserError(f"{where}: label {unreadable.iloc[0]!r} is not {_valid_labels(task)}")
+
+
+def _refuse_foreign_labels(labels: pd.Series, task: Task, where: str) -> None:
+    known = labels.between(*task.label_range) if task.label_range else labels.isin(range(len(task.classes)))
+    if not known.all():
+        raise UserError(f"{where}: label {labels[~known].iloc[0]:g} is not {_valid_labels(task)}")

@@ -1,0 +1,209 @@
+"""The six losses of distillation, each a function of one batch, and the module that computes those with a weight.
+
+Shapes: B rows, C classes (1 for a regression), D features. All terms are means, computed in float32 outside autocast
+(half precision cancels catastrophically in distances), and 0 for a batch in which they have nothing to compare.
+
+Where AutoGluon 1.6.3 has a term right, the value here is the same, so that weights keep the meaning that published
+results gave them. The exceptions are the cosine form, regressions, and relational terms of degenerate batches.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Layer = Callable[[Tensor], Tensor]
+
+HARD_LABEL = "hard_label"
+SOFT_LABEL = "soft_label"
+SOFTMAX_REGRESSION = "softmax_regression"
+OUTPUT_FEATURE = "output_feature"
+RKD_DISTANCE = "rkd_distance"
+RKD_ANGLE = "rkd_angle"
+TERMS = (HARD_LABEL, SOFT_LABEL, SOFTMAX_REGRESSION, OUTPUT_FEATURE, RKD_DISTANCE, RKD_ANGLE)
+
+# Differences shorter than this share of the batch's mean difference have no direction to speak of; without the floor,
+# the angle's gradient grows as one over their length.
+SHORTEST_DIRECTION = 1e-3
+# The same for the mean difference itself, as a share of the features' length: a batch whose rows have all but collapsed
+# into one has no relations to speak of either.
+SHORTEST_MEAN = 1e-4
+
+
+def hard_label(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy with the true class; for a regression, the squared error.
+
+    :param logits: (B, C), or (B, 1) for a regression.
+    :param labels: class numbers (B,), or values (B,) in the model's label scale.
+    """
+    if logits.shape[1] == 1:
+        return functional.mse_loss(logits.squeeze(1), labels.to(logits.dtype))
+    return functional.cross_entropy(logits, labels)
+
+
+def soft_cross_entropy(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """Cross entropy of softmax(student / T) against softmax(teacher / T) (Hinton et al. 2015, eq. 1), logits (B, C)."""
+    return functional.cross_entropy(student / temperature, functional.softmax(teacher / temperature, dim=1))
+
+
+def squared_error(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """Mean over all elements of ((student - teacher) / T)^2, same shape each."""
+    return functional.mse_loss(student / temperature, teacher / temperature)
+
+
+def cosine_distance(student: Tensor, teacher: Tensor) -> Tensor:
+    """1 - cos of the two features of each row, (B, D) each, mean over the rows."""
+    return (1 - functional.cosine_similarity(student, teacher, dim=1)).mean()
+
+
+def rkd_distance(student: Tensor, teacher: Tensor) -> Tensor:
+    """Huber loss between the pairwise distances of the rows, relative to the batch's mean (Park et al. 2019, eq. 4-5).
+
+    :param student: features (B, D); ``teacher``: features (B, E), E need not be D.
+    """
+    if len(student) < 2:
+        return student.sum() * 0
+    with torch.no_grad():
+        teacher_relations = _relative_distances(teacher)
+    return functional.smooth_l1_loss(_relative_distances(student), teacher_relations)
+
+
+def rkd_angle(student: Tensor, teacher: Tensor) -> Tensor:
+    """Huber loss between the cosines of the angles of all triples of rows (Park et al. 2019, eq. 6-7).
+
+    :param student: features (B, D); ``teacher``: features (B, E), E need not be D.
+    """
+    if len(student) < 2:
+        return student.sum() * 0
+    with torch.no_grad():
+        teacher_relations = _cosines(teacher)
+    return functional.smooth_l1_loss(_cosines(student), teacher_relations)
+
+
+def _differences(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """All differences (B, B, D) and their lengths (B, B), with gradient 0 rather than NaN where a length is 0."""
+    differences = rows.unsqueeze(0) - rows.unsqueeze(1)
+    squares = differences.pow(2).sum(dim=2)
+    apart = squares > 0
+    return differences, torch.where(apart, squares, 1.0).sqrt() * apart
+
+
+def _relative_distances(rows: Tensor) -> Tensor:
+    _, lengths = _differences(rows)
+    return lengths / torch.maximum(_mean_length(lengths), _least_length(rows))
+
+
+def _cosines(rows: Tensor) -> Tensor:
+    differences, lengths = _differences(rows)
+    floor = torch.maximum(SHORTEST_DIRECTION * _mean_length(lengths).detach(), _least_length(rows))
+    directions = differences / torch.maximum(lengths, floor).unsqueeze(2)
+    return directions @ directions.transpose(1, 2)
+
+
+def _mean_length(lengths: Tensor) -> Tensor:
+    """Mean over the pairs of different rows."""
+    return lengths.sum() / (len(lengths) * (len(lengths) - 1))
+
+
+def _least_length(rows: Tensor) -> Tensor:
+    return (SHORTEST_MEAN * rows.norm(dim=1).mean()).detach().clamp_min(torch.finfo(rows.dtype).eps)
+
+
+@dataclass(frozen=True)
+class DistillationSpec:
+    """Which terms there are, and in which form.
+
+    ``weights`` has one number per name in :data:`TERMS`; a term of weight 0 is not computed.
+    ``soft_label`` and ``softmax_regression`` are "cross_entropy" or "mean_square_error", ``output_feature`` is
+    "mean_square_error" or "cosine_distance".
+    ``squared_temperature`` multiplies the soft label term by T^2, so that its gradient keeps its size as T grows
+    (Hinton et al. 2015, section 2). A regression has no temperature.
+    """
+
+    weights: Mapping[str, float]
+    temperature: float
+    squared_temperature: bool
+    soft_label: str
+    softmax_regression: str
+    output_feature: str
+    is_regression: bool
+
+
+@dataclass(frozen=True)
+class LogitMapping:
+    """From the teacher's outputs (B, C) to the student's classes, or from its label scale to the student's."""
+
+    columns: list[int] | None = None
+    factor: float = 1.0
+    shift: float = 0.0
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """The same outputs as the student would give them, (B, C)."""
+        return logits[:, self.columns] if self.columns is not None else self.factor * logits + self.shift
+
+
+class DistillationLoss:
+    """The terms of one batch, and their weighted sum.
+
+    :param adaptor: takes the student's feature to the teacher's width, (B, D) -> (B, E); trained with the student.
+    :param teacher_head: the teacher's last layer, (B, E) -> (B, C); not trained.
+    :param map_logits: takes the teacher's logits to the student's classes or label scale, (B, C) -> (B, C).
+    """
+
+    def __init__(self, spec: DistillationSpec, adaptor: Layer, teacher_head: Layer, map_logits: Layer):
+        self.spec = spec
+        self.adaptor = adaptor
+        self.teacher_head = teacher_head
+        self.map_logits = map_logits
+
+    def terms(
+        self,
+        student_logits: Tensor,
+        student_feature: Tensor,
+        teacher_logits: Tensor,
+        teacher_feature: Tensor,
+        labels: Tensor,
+    ) -> dict[str, Tensor]:
+        """Each term that has a weight, unweighted, by name.
+
+        :param student_logits: (B, C); ``student_feature``: (B, D); ``teacher_logits``: (B, C);
+            ``teacher_feature``: (B, E); ``labels``: (B,).
+        """
+        with torch.autocast(device_type=student_logits.device.type, enabled=False):
+            student_logits, student_feature, teacher_logits, teacher_feature = (
+                tensor if tensor.dtype == torch.float64 else tensor.float()
+                for tensor in (student_logits, student_feature, teacher_logits, teacher_feature)
+            )
+            teacher_logits = self.map_logits(teacher_logits)
+            adapted = self.adaptor(student_feature)
+            by_term: dict[str, Callable[[], Tensor]] = {
+                HARD_LABEL: lambda: hard_label(student_logits, labels),
+                SOFT_LABEL: lambda: self._soft_label(student_logits, teacher_logits),
+                SOFTMAX_REGRESSION: lambda: _FORMS[self.spec.softmax_regression](
+                    self.map_logits(self.teacher_head(adapted)), teacher_logits
+                ),
+                OUTPUT_FEATURE: lambda: _FORMS[self.spec.output_feature](adapted, teacher_feature),
+                RKD_DISTANCE: lambda: rkd_distance(adapted, teacher_feature),
+                RKD_ANGLE: lambda: rkd_angle(adapted, teacher_feature),
+            }
+            return {name: by_term[name]() for name in TERMS if self.spec.weights[name] > 0}
+
+    def total(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """The weighted sum that is minimised."""
+        return torch.stack([self.spec.weights[name] * term for name, term in terms.items()]).sum()
+
+    def _soft_label(self, student: Tensor, teacher: Tensor) -> Tensor:
+        spec = self.spec
+        if spec.is_regression:
+            return squared_error(student, teacher)
+        factor = spec.temperature**2 if spec.squared_temperature else 1.0
+        return factor * _FORMS[spec.soft_label](student, teacher, spec.temperature)
+
+
+_FORMS: dict[str, Callable[..., Tensor]] = {
+    "cross_entropy": soft_cross_entropy,
+    "mean_square_error": squared_error,
+    "cosine_distance": cosine_distance,
+}

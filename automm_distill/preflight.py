@@ -1,0 +1,120 @@
+"""Everything that can be wrong with what the user asked for, found before anything is trained."""
+
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+
+from automm_distill import cache, logs
+from automm_distill.devices import Device, choose_device
+from automm_distill.errors import UserError
+from automm_distill.inputs import demo
+from automm_distill.inputs.checkpoints import find_checkpoint
+from automm_distill.inputs.splits import load_splits
+from automm_distill.results import RESULTS
+from automm_distill.run_context import RunContext
+from automm_distill.settings import Settings
+
+OUTPUT_BYTES = 4096  # of the teacher's outputs for one row: a feature of width 1024 in single precision
+
+log = logging.getLogger(__name__)
+
+
+def preflight(settings: Settings) -> RunContext:
+    """Check folders, rows, checkpoints, augmentation data and device; nothing is trained yet.
+
+    :raises UserError: for whatever the user has to mend first.
+    """
+    output_folder, cache_folder = Path(settings.output_folder), Path(settings.finetuned_model_cache_folder)
+    require_writable(output_folder, "--output_folder")
+    require_writable(cache_folder, "--finetuned_model_cache_folder")
+    _require_appendable(output_folder)
+    started = cache.file_system_time(cache_folder)
+    removed = cache.remove_unfinished(output_folder, disposable_locks=True) + cache.remove_unfinished(cache_folder)
+    if removed:
+        log.info("removed %d unfinished folder(s) of killed runs", removed)
+    if settings.demo:
+        logs.quieten_libraries(settings.verbosity)
+        data_folder, teacher_name, student_name = demo.prepare(settings, cache_folder)
+    else:
+        assert settings.dataset_path is not None  # only --demo does without
+        data_folder = Path(settings.dataset_path)
+        teacher_name, student_name = settings.teacher_model, settings.student_model
+    splits = load_splits(settings, data_folder)
+    teacher = find_checkpoint("--teacher_model", teacher_name)
+    student = find_checkpoint("--student_model", student_name)
+    device = choose_device(settings.num_gpu, settings.precision)
+    _require_whole_batches(settings, device)
+    if settings.aug_scale > 0:
+        _require_augmentation_data()
+    # A fit keeps its last and its three best checkpoints until the finished model is there too.
+    _require_room(output_folder, "--output_folder", 5 * student.bytes)
+    outputs = OUTPUT_BYTES * len(splits.student.train) if settings.teacher_outputs == "cached" else 0
+    _require_room(cache_folder, "--finetuned_model_cache_folder", 5 * max(teacher.bytes, student.bytes) + outputs)
+    return RunContext(settings, settings.tasks[0], splits, teacher, student, device, started)
+
+
+def require_writable(folder: Path, flag: str) -> None:
+    """Make ``folder`` and refuse one that cannot be written to.
+
+    :raises UserError: naming ``flag`` and the folder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"room for one block")
+    except OSError as error:
+        raise UserError(f"{flag} {folder}: cannot be written to: {error.strerror}") from error
+
+
+def _require_appendable(folder: Path) -> None:
+    """Refuse a ``results.jsonl`` that no row can be added to, before there is a row to lose."""
+    path = folder / RESULTS
+    if not path.exists():
+        return
+    try:
+        with path.open("ab"):
+            pass
+    except OSError as error:
+        raise UserError(f"--output_folder: {path} cannot be written to: {error.strerror}") from error
+
+
+def _require_room(folder: Path, flag: str, needed: int) -> None:
+    """Refuse a folder on a disk with fewer than ``needed`` bytes free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{flag} {folder}: {free / 1e9:.1f} GB free on that disk, about {needed / 1e9:.1f} GB are needed"
+        )
+
+
+def _require_whole_batches(settings: Settings, device: Device) -> None:
+    """AutoGluon 1.6.3 rounds the accumulated passes down (learners/base.py:1037), and with them the batch."""
+    rows = settings.per_gpu_batch_size * max(1, device.num_gpus)
+    if settings.batch_size % rows:
+        raise UserError(
+            f"--batch_size {settings.batch_size}: needs a multiple of {rows} "
+            f"(--per_gpu_batch_size {settings.per_gpu_batch_size} on {max(1, device.num_gpus)} device(s))"
+        )
+
+
+def _require_augmentation_data() -> None:
+    """Refuse ``--aug_scale`` without the NLTK data that it needs.
+
+    Without them AutoGluon silently trains on the neighbouring row instead (data/dataset.py:107).
+    """
+    import nltk
+
+    def nltk_has(resource: str) -> bool:
+        try:
+            return bool(nltk.data.find(resource))
+        except LookupError:
+            return False
+
+    for resource in ("corpora/wordnet", "corpora/omw-1.4", "taggers/averaged_perceptron_tagger_eng"):
+        if not nltk_has(resource) and not nltk_has(f"{resource}.zip"):  # NLTK reads either
+            name = resource.partition("/")[2]
+            raise UserError(
+                f"--aug_scale: augmentation needs NLTK's {name}, which is not on this machine; "
+                f"get it with python -m nltk.downloader {name}, or use --aug_scale 0"
+            )

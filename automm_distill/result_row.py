@@ -1,0 +1,74 @@
+"""What a row of results.jsonl holds: everything that is known of one run."""
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from automm_distill import __version__
+from automm_distill.results import PREDICTIONS, RESULTS, ROW_FORMAT
+from automm_distill.run_context import RunContext
+from automm_distill.training import TrainedModel
+from automm_distill.versions import TRAINING_FORMAT, library_versions
+
+NOT_MEASURED = {"reason": "the run ended before it was measured"}
+
+
+def make_row(
+    context: RunContext, run_folder: Path, models: Mapping[str, TrainedModel], comparison: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The row of a run whose speed-up is still to be measured.
+
+    :param comparison: ``scores``, ``validation``, ``distillation_ratio`` and ``bootstrap``, see
+        :func:`automm_distill.evaluation.scores.compare`.
+    """
+    task, splits = context.task, context.splits
+    seconds: dict[str, float] = {}
+    for model in models.values():
+        for phase, spent in model.seconds.items():
+            seconds[phase] = seconds.get(phase, 0.0) + spent
+    training = {role: model.training_info for role, model in models.items()}
+    cached = [info.get(key) for info in training.values() if "from_cache" in info for key in ("path", "outputs_path")]
+    return {
+        "format": ROW_FORMAT,
+        "version": __version__,
+        "training_format": TRAINING_FORMAT,
+        "run": run_folder.name,
+        "identity": context.identity,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "task": context.task_name,
+        "problem_type": task.problem_type,
+        "demonstration": context.settings.demo,
+        "settings": asdict(context.settings),
+        **comparison,
+        "speed_up": NOT_MEASURED,
+        "rows": {
+            "teacher": {"train": len(splits.teacher.train), "validation": len(splits.teacher.validation)},
+            "student": {"train": len(splits.student.train), "validation": len(splits.student.validation)},
+            "test": {name: sum(counts) for name, counts in _test_counts(context, comparison).items()},
+            "fingerprint": context.rows_fingerprint,
+        },
+        "checkpoints": {"teacher": context.teacher.fingerprint, "student": context.student.fingerprint},
+        "cache_entries": [Path(path).name for path in cached if path],
+        "seconds": seconds,
+        "training": training,
+        "size": {role: {"parameters": model.parameters, "bytes": model.bytes} for role, model in models.items()},
+        "text_columns": list(task.model_columns),
+        "device": asdict(context.device) | {"machine": platform.machine(), "cpus": os.cpu_count()},
+        "versions": {"python": platform.python_version(), **library_versions()},
+        "paths": {
+            "student": str((run_folder / "student").resolve()),
+            "predictions": str((run_folder / PREDICTIONS).resolve()),
+            "results": str((context.output_folder / RESULTS).resolve()),
+            "cache": str(context.cache_folder.resolve()),
+        },
+    }
+
+
+def _test_counts(context: RunContext, comparison: Mapping[str, Any]) -> dict[str, list[int]]:
+    """The rows of each test set that was scored; of their union, those of all."""
+    sizes = {name: len(frame) for name, frame in context.splits.tests.items()}
+    return {name: [sizes[name]] if name in sizes else list(sizes.values()) for name in comparison["scores"]}

@@ -1,0 +1,90 @@
+"""What every step of a run is given."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from automm_distill import cache
+from automm_distill.devices import Device
+from automm_distill.evaluation.scores import VALIDATION
+from automm_distill.inputs.checkpoints import Checkpoint
+from automm_distill.inputs.splits import Splits, TrainValidation
+from automm_distill.settings import Settings
+from automm_distill.tasks import Task
+from automm_distill.versions import TRAINING_FORMAT, library_versions
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """A run that is ready to train.
+
+    ``started`` is when, in Unix seconds by the clock of the cache folder's file system. ``entries_in_use`` keeps the
+    marks of the cache entries that the run relies on until it is closed.
+    """
+
+    settings: Settings
+    task: Task
+    splits: Splits
+    teacher: Checkpoint
+    student: Checkpoint
+    device: Device
+    started: float
+    entries_in_use: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def output_folder(self) -> Path:
+        """Where results go."""
+        return Path(self.settings.output_folder)
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where teachers, their outputs and baselines are kept."""
+        return Path(self.settings.finetuned_model_cache_folder)
+
+    @property
+    def eval_sets(self) -> Mapping[str, pd.DataFrame]:
+        """The rows that each model is scored on: the test sets, and the hold-out, which settings may be chosen by."""
+        return {**self.splits.tests, VALIDATION: self.splits.student.validation}
+
+    @property
+    def task_name(self) -> str:
+        """For people; for PAWS-X with its languages."""
+        if self.settings.benchmark != "pawsx":
+            return self.task.name
+        teacher, student = ("+".join(languages) for languages in _languages(self.settings))
+        return f"pawsx {teacher} -> {student}"
+
+    @property
+    def identity(self) -> str:
+        """The same for two runs that must come out the same on the same device; see :attr:`Settings.identity`."""
+        return cache.fingerprint(
+            {
+                "settings": self.settings.identity,
+                "rows": self.rows_fingerprint,
+                "checkpoints": [self.teacher.fingerprint, self.student.fingerprint],
+                "versions": library_versions(),
+                "training_format": TRAINING_FORMAT,
+            }
+        )
+
+    @property
+    def rows_fingerprint(self) -> str:
+        """Of all training, validation and test rows."""
+        folds = [self.splits.teacher.fingerprint, self.splits.student.fingerprint]
+        tests = [TrainValidation(frame, frame.iloc[:0]).fingerprint for frame in self.splits.tests.values()]
+        return cache.fingerprint({"folds": folds, "tests": dict(zip(self.splits.tests, tests, strict=True))})
+
+    def data(self, role: str) -> TrainValidation:
+        """The rows that the teacher, the baseline or the student is fitted on."""
+        return self.splits.teacher if role == "teacher" else self.splits.student
+
+    def checkpoint(self, role: str) -> Checkpoint:
+        """What the teacher, the baseline or the student starts from."""
+        return self.teacher if role == "teacher" else self.student
+
+
+def _languages(settings: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return settings.pawsx_teacher_tasks, settings.pawsx_student_tasks

@@ -1,0 +1,269 @@
+"""What a run prints when it is done, and the whole of it in ``<run>/summary.md``."""
+
+import math
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from automm_distill.evaluation.scores import POOLED
+from automm_distill.evaluation.verdict import judge_gain
+from automm_distill.settings import LOSS_WEIGHTS
+from automm_distill.text_table import TextTable, as_markdown, as_text
+
+SUMMARY = "summary.md"
+ROLES = ("teacher", "baseline", "student")
+LITTLE, DOMINANT = 0.01, 0.95  # shares of the gradient that earn a line of advice
+LABEL_WIDTH, WIDTH = 9, 80
+DEFINITIONS = (
+    "Gain = student - baseline, in points (hundredths). Distillation ratio = (student - baseline) / (teacher - baseline): "
+    "0 is no gain, 1 the teacher's score."
+)
+
+Row = Mapping[str, Any]
+
+
+def print_summary(row: Row, folder: Path, console: Console, *, everything: bool = False) -> None:
+    """Print the result of one run: at most 14 lines of 80 columns, unless ``everything`` is wanted.
+
+    :param folder: that of the run, as the user will look for it.
+    """
+
+    def say(text: str, **how: Any) -> None:
+        console.print(text, soft_wrap=True, highlight=False, markup=False, **how)
+
+    if everything:
+        say(markdown(row))
+    say(_title(row))
+    say(_losses(row))
+    say(as_text(_score_table(row, worst_only=True)))
+    for line in (*_caveats(row), *advice(row)):
+        say(line)
+    say(textwrap.fill(verdict(row), WIDTH), style="bold")
+    for label, path in (("student", folder / "student"), ("details", folder / SUMMARY), ("results", folder.parent)):
+        say(f"{label:<{LABEL_WIDTH}}{path}")
+
+
+def write_summary(row: Row, folder: Path) -> None:
+    """Leave everything there is to say of a run in its folder."""
+    (folder / SUMMARY).write_text(markdown(row) + "\n", encoding="utf-8")
+
+
+def verdict(row: Row) -> str:
+    """Is the student better than the baseline, as far as the test rows can tell?"""
+    test_set, metrics = next(iter(row["bootstrap"].items()))
+    metric, estimate = next(iter(metrics.items()))
+    count = row["rows"]["test"][test_set]
+    gain = estimate["gain"]
+    if gain is None:
+        return "No baseline was trained: what distillation gained is unknown."
+    if gain["value"] is None:
+        return f"The {metric} of a model is undefined on {test_set}: what distillation gained is unknown."
+    points, low, high = (100 * gain[key] for key in ("value", "low", "high"))
+    found = judge_gain(low, high)
+    text = (
+        f"Student against baseline: {found.words} ({points:+.1f} points {metric}, 95 % CI {low:+.1f} to {high:+.1f}, "
+        f"on {count:,} rows)."
+    )
+    if found.more is not None:
+        text += (
+            f" A gain of one point would take about {found.more * count:,.0f} test rows to see, or "
+            f"{math.ceil(found.more):,} seeds."
+        )
+    return text
+
+
+def advice(row: Row) -> list[str]:
+    """One line for each loss that trained next to nothing or nearly alone."""
+    terms = row["training"]["student"].get("loss_terms") or {}
+    flags = {term: name for name, term in LOSS_WEIGHTS.items()}
+    lines = []
+    for term, log in terms.items():
+        share, name = log["feature_share"], term.replace("_", " ")
+        if len(terms) > 1 and share < LITTLE:
+            lines.append(f"{name}: {share:.1%} of the gradient, almost no effect; raise --{flags[term]} or set it to 0")
+        elif len(terms) > 1 and share > DOMINANT:
+            lines.append(f"{name}: {share:.0%} of the gradient, the other losses hardly count; lower --{flags[term]}")
+    return lines
+
+
+def markdown(row: Row) -> str:
+    """The whole result of a run as Markdown."""
+    return "\n\n".join(_sections(row))
+
+
+def _sections(row: Row) -> Iterator[str]:
+    yield f"# {_title(row)}"
+    yield _losses(row)
+    yield f"**{verdict(row)}**"
+    yield from _caveats(row)
+    yield as_markdown(_score_table(row, worst_only=False))
+    yield DEFINITIONS
+    yield from _ratio_reasons(row)
+    yield "## 95 % confidence intervals (over test rows)"
+    yield as_markdown(_interval_table(row))
+    terms = row["training"]["student"].get("loss_terms")
+    if terms:
+        yield "## Loss terms"
+        yield as_markdown(_loss_table(terms))
+        yield from advice(row)
+    yield "## Speed-up of the student over the teacher"
+    yield _speed_text(row)
+    yield "## Training time"
+    yield _training_time(row)
+    yield "## Files"
+    yield "\n".join(f"- {name.replace('_', ' ')}: `{path}`" for name, path in row["paths"].items())
+    columns = ", ".join(f'"{column}": [...]' for column in row["text_columns"])
+    yield f'Use the student: `MultiModalPredictor.load("{row["paths"]["student"]}").predict({{{columns}}})`'
+    yield f"Compare runs: `python automm_distillation_report.py {Path(row['paths']['results']).parent}`"
+
+
+def _title(row: Row) -> str:
+    settings = row["settings"]
+    models = " -> ".join(settings[f"{role}_model"].rstrip("/").rsplit("/", 1)[-1] for role in ("teacher", "student"))
+    return f"{row['task']}: {models}, seed {settings['seed']}"
+
+
+def _losses(row: Row) -> str:
+    settings = row["settings"]
+    weights = [f"{term.replace('_', ' ')} {settings[name]:g}" for name, term in LOSS_WEIGHTS.items() if settings[name]]
+    squared = " squared" if settings["temperature_scaling"] == "squared" else ""
+    temperature = "" if row["problem_type"] == "regression" else f"; T {settings['temperature']:g}{squared}"
+    return f"losses: {', '.join(weights)}{temperature}"
+
+
+def _caveats(row: Row) -> list[str]:
+    lines = []
+    if "reason" in row["speed_up"]:
+        lines.append(f"Speed-up n/a: {row['speed_up']['reason']}.")
+    if row["demonstration"]:
+        lines.append("Demonstration on generated sentences: the scores say nothing about real tasks.")
+    return lines
+
+
+def _score_table(row: Row, *, worst_only: bool) -> TextTable:
+    """Scores, gain, ratio and speed-up; of several languages ``all`` and the worst, or every one."""
+    cells = [(test_set, metric) for test_set, metrics in row["scores"].items() for metric in metrics]
+    names = {cell: _cell_name(row, *cell) for cell in cells}
+    if worst_only and POOLED in row["scores"]:
+        worst = min(cells[1:], key=lambda cell: row["scores"][cell[0]][cell[1]]["student"] or 0.0)
+        cells = [cells[0], worst]
+        names[worst] = f"worst: {names[worst]}"
+    speed_up = row["speed_up"].get("forward")
+    lines = []
+    for test_set, metric in cells:
+        by_role = row["scores"][test_set][metric]
+        estimate = row["bootstrap"][test_set][metric]
+        lines.append(
+            [
+                names[test_set, metric],
+                *(format_number(by_role.get(role), ".4f") for role in ROLES),
+                _gain(estimate["gain"]),
+                format_number(estimate["ratio"]["value"] if estimate["ratio"] else None, ".2f"),
+                f"{speed_up['ratio']:.2f}x" if speed_up else "n/a",
+            ]
+        )
+    headings = [_first_heading(row), *ROLES, "gain (95 % CI)", "ratio", "speed-up"]
+    return TextTable("", headings, lines, range(1, len(headings)))
+
+
+def _cell_name(row: Row, test_set: str, metric: str) -> str:
+    rows = f"({row['rows']['test'][test_set]:,})"
+    if len(row["scores"]) == 1:
+        return metric
+    return f"{test_set} {rows}" if len(row["scores"][test_set]) == 1 else f"{test_set} {metric} {rows}"
+
+
+def _first_heading(row: Row) -> str:
+    if len(row["scores"]) == 1:
+        ((test_set, count),) = row["rows"]["test"].items()
+        return f"{test_set} ({count:,})"
+    return " ".join(dict.fromkeys(metric for metrics in row["scores"].values() for metric in metrics))
+
+
+def _gain(gain: Mapping[str, float | None] | None) -> str:
+    if gain is None or gain["value"] is None:
+        return "n/a"
+    return f"{100 * gain['value']:+.1f} ({_range(gain, '+.1f', 100)})"
+
+
+def _ratio_reasons(row: Row) -> Iterator[str]:
+    for test_set, metrics in row["distillation_ratio"].items():
+        for metric, ratio in metrics.items():
+            gap = row["bootstrap"][test_set][metric]["teacher_gap"]
+            if ratio["value"] is None:
+                yield f"Distillation ratio n/a on {test_set} ({metric}): {ratio['reason']}."
+            elif row["bootstrap"][test_set][metric]["ratio"] is None:
+                yield (
+                    f"Distillation ratio n/a on {test_set} ({metric}): the teacher's lead over the baseline, "
+                    f"{gap['value']:.4f} (95 % CI {_range(gap, '.4f')}), is not clearly above 0."
+                )
+
+
+def _interval_table(row: Row) -> TextTable:
+    headings = ["test set", "metric", *ROLES, "student - baseline", "distillation ratio", "McNemar's test"]
+    lines = [
+        [
+            test_set,
+            metric,
+            *(_range(estimate["scores"].get(role), ".3f") for role in ROLES),
+            _range(estimate["gain"], "+.3f"),
+            _range(estimate["ratio"], ".2f"),
+            "" if estimate["mcnemar"] is None else f"p = {estimate['mcnemar']:.2g}",
+        ]
+        for test_set, metrics in row["bootstrap"].items()
+        for metric, estimate in metrics.items()
+    ]
+    return TextTable("", headings, lines, range(2, len(headings)))
+
+
+def _loss_table(terms: Mapping[str, Mapping[str, float | None]]) -> TextTable:
+    headings = ["loss", "weight", "first epoch", "last epoch", "gradient share, logits", "gradient share, feature"]
+    lines = [
+        [
+            name.replace("_", " "),
+            f"{term['weight']:g}",
+            format_number(term["first_epoch"], ".4g"),
+            format_number(term["last_epoch"], ".4g"),
+            f"{term['logits_share']:.1%}",
+            f"{term['feature_share']:.1%}",
+        ]
+        for name, term in terms.items()
+    ]
+    return TextTable("", headings, lines, range(1, len(headings)))
+
+
+def _speed_text(row: Row) -> str:
+    if "reason" in row["speed_up"]:
+        return f"n/a: {row['speed_up']['reason']}."
+    kinds = (("forward", "forward pass"), ("latency", "one row at a time"), ("end_to_end", "`predict`, end to end"))
+    lines = [
+        [name, f"{measured['ratio']:.2f}x", _range(measured, ".2f"), f"{measured['rows']}", f"{measured['batch_size']}"]
+        for kind, name in kinds
+        if (measured := row["speed_up"].get(kind))
+    ]
+    table = TextTable("", ["", "speed-up", "95 % CI", "rows", "batch"], lines, range(1, 5))
+    device, forward = row["device"], row["speed_up"]["forward"]
+    tokens = f", rows of {forward['tokens'][0]:.0f} tokens" if forward.get("tokens") else ""
+    return f"{as_markdown(table)}\n\n{device['name']}, {device['threads']} threads, precision {device['precision']}{tokens}."
+
+
+def _training_time(row: Row) -> str:
+    parts: Sequence[str] = [
+        f"{role} {info['seconds']:.0f} s{' (earlier: it came from the cache)' if info.get('from_cache') else ''}"
+        for role, info in row["training"].items()
+    ]
+    return f"{', '.join(parts)}; the teacher's outputs {row['seconds'].get('teacher_outputs', 0.0):.0f} s."
+
+
+def format_number(value: float | None, form: str) -> str:
+    """A number as text, "n/a" for None."""
+    return "n/a" if value is None else format(value, form)
+
+
+def _range(interval: Mapping[str, float | None] | None, form: str, scale: float = 1) -> str:
+    if interval is None or interval["low"] is None or interval["high"] is None:
+        return "n/a"
+    return f"{scale * interval['low']:{form}} to {scale * interval['high']:{form}}"

@@ -1,0 +1,456 @@
+"""Every flag, declared once: its default, help, unit, check and canonical value.
+
+The command line (``cli``), ``docs/flags.md`` (``flag_table``) and the checks below are made from the fields of
+:class:`Settings`. Nothing heavy is imported here.
+"""
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from automm_distill.errors import UserError
+from automm_distill.tasks import DEMO_LANGUAGES, DEMO_TASK, GLUE_TASKS, PAWSX_LANGUAGES, Task, pawsx_task
+
+Benchmark = Literal["glue", "pawsx"]
+
+DATA = "data"
+TRAINING = "training (teacher, baseline and student get the same treatment)"
+DISTILLATION = "distillation (the student minimises the weighted sum of these losses)"
+MACHINE = "machine"
+OUTPUT = "cache and output"
+
+# Accepted spelling -> the one spelling that results, sweeps and reports compare.
+CLASS_LOSSES = {"cross_entropy": "cross_entropy", "mean_square_error": "mean_square_error", "mse": "mean_square_error"}
+FEATURE_LOSSES = {
+    "mean_square_error": "mean_square_error",
+    "mse": "mean_square_error",
+    "cosine_distance": "cosine_distance",
+    "cosine": "cosine_distance",
+}
+PRECISIONS = {"auto": "auto", "16": "16", "16-mixed": "16", "bf16": "bf16", "bf16-mixed": "bf16", "32": "32"}
+
+
+@dataclass(frozen=True)
+class Flag:
+    """How one field of :class:`Settings` looks on the command line.
+
+    ``choices`` maps each accepted spelling to its canonical one. ``minimum`` and ``maximum`` are inclusive, ``above``
+    is not. ``loss_term`` is the loss that a weight belongs to. ``changes_result`` is False for what may differ between
+    two runs with the same outcome. ``kind`` "model" and "folder" are paths, and get one spelling too.
+    """
+
+    help: str
+    group: str
+    unit: str = ""
+    shown_default: str = ""
+    aliases: tuple[str, ...] = ()
+    choices: Mapping[str, str] = field(default_factory=dict)
+    minimum: float | None = None
+    above: float | None = None
+    maximum: float | None = None
+    hint: str = ""
+    loss_term: str = ""
+    changes_result: bool = True
+    only: Benchmark | None = None
+    kind: str = ""
+    metavar: str = ""
+    switches: Mapping[str, str] = field(default_factory=dict)
+
+
+def _flag(help: str, group: str, *, default: Any = ..., **how: Any) -> Any:
+    flag = Flag(help, group, **how)
+    return field(metadata={"flag": flag}) if default is ... else field(default=default, metadata={"flag": flag})
+
+
+def _names(*names: str) -> Mapping[str, str]:
+    return {name: name for name in names}
+
+
+def _weight(term: str, default: float, help: str) -> Any:
+    return _flag(help, DISTILLATION, default=default, minimum=0, loss_term=term, metavar="W", hint="0 = off")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One field per command-line flag, under the flag's name, each in its canonical form.
+
+    :raises UserError: when a value, or a combination of values, cannot be run; the message names the flag.
+    """
+
+    benchmark: Benchmark
+    glue_task: str | None = _flag(
+        "GLUE task; mnli reports both test sets, mnlim and mnlimm one",
+        DATA,
+        default=None,
+        only="glue",
+        choices=_names(*GLUE_TASKS),
+        shown_default="qnli",
+    )
+    pawsx_teacher_tasks: tuple[str, ...] = _flag(
+        "languages that the teacher learns from",
+        DATA,
+        default=(),
+        only="pawsx",
+        choices=_names(*PAWSX_LANGUAGES),
+        shown_default="all seven",
+        metavar="LANGUAGE",
+    )
+    pawsx_student_tasks: tuple[str, ...] = _flag(
+        "languages that baseline and student learn from, and all models are scored on",
+        DATA,
+        default=(),
+        only="pawsx",
+        choices=_names(*PAWSX_LANGUAGES),
+        shown_default="all seven",
+        metavar="LANGUAGE",
+    )
+    dataset_path: str | None = _flag(
+        "folder with <config>/<split>.parquet|csv|tsv|jsonl or a save_to_disk folder; what is missing is downloaded from "
+        "the Hugging Face hub and kept there",
+        DATA,
+        kind="folder",
+    )
+    demo: bool = _flag(
+        "run everything on generated rows and tiny models made on the spot, without network", DATA, default=False
+    )
+    max_train_rows: int | None = _flag(
+        "for a quick look: keep this many rows of each training split (and of PAWS-X's validation splits)",
+        DATA,
+        default=None,
+        minimum=1,
+        hint="or leave it out",
+        unit="rows",
+        shown_default="all",
+    )
+    max_test_rows: int | None = _flag(
+        "for a quick look: keep this many rows of each test set",
+        DATA,
+        default=None,
+        minimum=1,
+        hint="or leave it out",
+        unit="rows",
+        shown_default="all",
+    )
+
+    teacher_model: str = _flag(
+        "checkpoint that becomes the teacher: a name on the Hugging Face hub or a local folder",
+        TRAINING,
+        kind="model",
+        metavar="NAME",
+    )
+    student_model: str = _flag(
+        "checkpoint of baseline and student; best of the teacher's family",
+        TRAINING,
+        kind="model",
+        metavar="NAME",
+    )
+    teacher_max_epochs: int = _flag("most epochs of the teacher", TRAINING, default=10, minimum=1, unit="epochs")
+    max_epochs: int = _flag(
+        "most epochs of baseline and student", TRAINING, default=10, minimum=1, unit="epochs", aliases=("max_epoch",)
+    )
+    teacher_learning_rate: float = _flag("peak learning rate of the teacher", TRAINING, default=1e-4, above=0)
+    teacher_weight_decay: float = _flag("weight decay of the teacher (AdamW)", TRAINING, default=1e-3, minimum=0)
+    student_learning_rate: float = _flag("peak learning rate of baseline and student", TRAINING, above=0)
+    student_weight_decay: float = _flag("weight decay of baseline and student (AdamW)", TRAINING, minimum=0)
+    batch_size: int = _flag(
+        "rows per optimizer step, over all devices; a multiple of devices times --per_gpu_batch_size",
+        TRAINING,
+        default=128,
+        minimum=1,
+        unit="rows",
+    )
+    per_gpu_batch_size: int = _flag(
+        "rows in one forward and backward pass on one device; passes are accumulated up to --batch_size",
+        TRAINING,
+        default=32,
+        minimum=1,
+        unit="rows",
+    )
+    aug_scale: float = _flag(
+        "largest share of words that text augmentation changes, for all three models; the teacher's outputs are those "
+        "of the original text (needs NLTK's WordNet)",
+        TRAINING,
+        default=0.0,
+        minimum=0,
+        maximum=1,
+        hint="a share of words, 0 = off",
+    )
+    time_limit: int | None = _flag(
+        "stop each of the three fits after this long",
+        TRAINING,
+        default=None,
+        minimum=1,
+        hint="or leave it out",
+        unit="seconds",
+        shown_default="no limit",
+    )
+    train_nodistill: bool = _flag(
+        "train the baseline; without it there is no gain and no distillation ratio", TRAINING, default=True
+    )
+    seed: int = _flag("seed of the hold-out and of all three fits", TRAINING, default=123, minimum=0, maximum=2**32 - 1)
+
+    temperature: float = _flag(
+        "divides both logits in the soft label loss; a regression has none", DISTILLATION, default=5.0, above=0
+    )
+    temperature_scaling: str = _flag(
+        "multiply the soft label loss by the temperature squared (Hinton et al. 2015) or not (AutoGluon): at 5 that is "
+        "25 times the weight",
+        DISTILLATION,
+        default="none",
+        choices=_names("none", "squared"),
+    )
+    hard_label_weight: float = _weight("hard_label", 0.1, "weight of the loss against the true labels")
+    soft_label_weight: float = _weight("soft_label", 1.0, "weight of the loss against the teacher's softened outputs")
+    softmax_regression_weight: float = _weight(
+        "softmax_regression", 0.0, "weight of the teacher's head on the student's feature (Yang et al. 2021)"
+    )
+    output_feature_loss_weight: float = _weight("output_feature", 0.01, "weight of the distance between features")
+    rkd_distance_loss_weight: float = _weight(
+        "rkd_distance", 0.0, "weight of relational distances within a batch (Park et al. 2019)"
+    )
+    rkd_angle_loss_weight: float = _weight(
+        "rkd_angle", 0.0, "weight of relational angles within a batch (Park et al. 2019)"
+    )
+    soft_label_loss_type: str | None = _flag(
+        "form of the soft label loss",
+        DISTILLATION,
+        default=None,
+        choices=CLASS_LOSSES,
+        shown_default="cross_entropy for classes, mean_square_error for a regression",
+    )
+    softmax_regression_loss_type: str = _flag(
+        "form of the softmax regression loss", DISTILLATION, default="mean_square_error", choices=CLASS_LOSSES
+    )
+    output_feature_loss_type: str = _flag(
+        "form of the output feature loss", DISTILLATION, default="mean_square_error", choices=FEATURE_LOSSES
+    )
+
+    num_gpu: int = _flag(
+        "GPUs to use; -1 takes all there are, 0 the CPU", MACHINE, default=-1, minimum=-1, hint="-1 = all, 0 = CPU"
+    )
+    precision: str = _flag(
+        "arithmetic of training and prediction; 16 and bf16 are mixed precision; auto is bf16 on a GPU that has it, 16 "
+        "on another, 32 on a CPU; what the device lacks becomes 32, with a warning",
+        MACHINE,
+        default="auto",
+        choices=PRECISIONS,
+    )
+    num_workers: int = _flag(
+        "processes that load training rows; rows are tokenised once, so this pays for text augmentation only",
+        MACHINE,
+        default=0,
+        minimum=0,
+        unit="processes",
+        changes_result=False,
+    )
+    length_grouping: bool = _flag(
+        "make batches of rows of about the same length, which need hardly any padding; false takes rows in random order",
+        MACHINE,
+        default=True,
+    )
+    compile: bool = _flag(
+        "compile the networks with torch.compile before training; takes minutes, pays in long fits on a GPU",
+        MACHINE,
+        default=False,
+    )
+    teacher_outputs: str = _flag(
+        "cached computes the teacher's outputs once and keeps them on disk; online runs the teacher in every step",
+        MACHINE,
+        default="cached",
+        choices=_names("cached", "online"),
+    )
+    teacher_outputs_precision: str = _flag(
+        "number format of the kept outputs; 16 halves their size on disk",
+        MACHINE,
+        default="32",
+        choices=_names("32", "16"),
+        unit="bits",
+    )
+
+    finetuned_model_cache_folder: str = _flag(
+        "where teachers, their outputs and baselines are kept",
+        OUTPUT,
+        default="cache",
+        kind="folder",
+        aliases=("save_path",),
+        changes_result=False,
+    )
+    resume: bool = _flag(
+        "load teacher and baseline from the cache if the same settings made them from the same data",
+        OUTPUT,
+        default=False,
+        changes_result=False,
+    )
+    output_folder: str = _flag(
+        "where students, predictions and results.jsonl go",
+        OUTPUT,
+        default="results",
+        kind="folder",
+        changes_result=False,
+    )
+    verbosity: str = _flag(
+        "how much to print",
+        OUTPUT,
+        default="normal",
+        changes_result=False,
+        switches={"quiet": "print warnings and the result only", "verbose": "print everything, also the whole summary"},
+    )
+
+    def __post_init__(self) -> None:
+        for name, flag in FLAGS.items():
+            value = getattr(self, name)
+            if value is not None:
+                _check_range(name, flag, value)
+                object.__setattr__(self, name, _canonical(flag, value))
+        self._check_demo()
+        if self.benchmark == "glue" and not self.demo and self.glue_task is None:
+            object.__setattr__(self, "glue_task", "qnli")
+        if not any(self.loss_weights.values()):
+            raise UserError(
+                f"all loss weights are 0: set at least one of {', '.join(map('--{}'.format, LOSS_WEIGHTS))}"
+            )
+        self._resolve_losses()
+
+    def _check_demo(self) -> None:
+        if not self.demo:
+            return
+        if self.dataset_path is not None:
+            raise UserError(f"--dataset_path {self.dataset_path}: --demo brings its own rows; leave one of the two out")
+        if self.glue_task is not None:
+            raise UserError(f"--glue_task {self.glue_task}: --demo brings its own task; leave one of the two out")
+        foreign = sorted({*self.pawsx_teacher_tasks, *self.pawsx_student_tasks} - {*DEMO_LANGUAGES})
+        if foreign:
+            raise UserError(f"{', '.join(foreign)}: --demo speaks {', '.join(DEMO_LANGUAGES)} only")
+
+    def _resolve_losses(self) -> None:
+        regression = self.tasks[0].is_regression
+        for name in ("soft_label_loss_type", "softmax_regression_loss_type"):
+            if regression and getattr(self, name) == "cross_entropy":
+                raise UserError(f"--{name} cross_entropy: a regression has no classes; use mean_square_error")
+        if self.soft_label_loss_type is None:
+            by_problem = "mean_square_error" if regression else "cross_entropy"
+            object.__setattr__(self, "soft_label_loss_type", by_problem)
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks whose rows are read: one for GLUE and the demo, one per language for PAWS-X."""
+        if self.benchmark == "pawsx":
+            languages = dict.fromkeys((*self.pawsx_teacher_tasks, *self.pawsx_student_tasks))
+            return tuple(pawsx_task(language) for language in languages)
+        return (DEMO_TASK,) if self.demo else (GLUE_TASKS[self.glue_task or "qnli"],)
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """``{loss term: weight}``, all six."""
+        return {term: getattr(self, name) for name, term in LOSS_WEIGHTS.items()}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The settings that can change a run's result; two runs with the same ones, rows and checkpoints are the same.
+
+        Where data and checkpoints lie, and on which device the run was, is not part of it; nor is what a loss without
+        weight, or a regression, does not use.
+        """
+        kept = {name: getattr(self, name) for name, flag in FLAGS.items() if flag.changes_result}
+        unused = {"dataset_path", "teacher_model", "student_model", "num_gpu", "precision"}
+        if self.aug_scale > 0:
+            kept["num_workers"] = self.num_workers  # each process augments by random numbers of its own
+        for weight, names in _USED_BY_LOSS.items():
+            if getattr(self, weight) == 0:
+                unused.update(names)
+        if self.tasks[0].is_regression:
+            unused.update(("temperature", "temperature_scaling"))
+        if self.teacher_outputs == "online":
+            unused.add("teacher_outputs_precision")
+        return {"benchmark": self.benchmark} | {name: value for name, value in kept.items() if name not in unused}
+
+
+FLAGS: dict[str, Flag] = {made.name: made.metadata["flag"] for made in fields(Settings) if "flag" in made.metadata}
+LOSS_WEIGHTS: dict[str, str] = {name: flag.loss_term for name, flag in FLAGS.items() if flag.loss_term}
+# Two runs that differ in these alone have the same outcome.
+FIELDS_NOT_IN_IDENTITY = tuple(name for name, flag in FLAGS.items() if not flag.changes_result)
+_USED_BY_LOSS = {
+    "soft_label_weight": ("temperature", "temperature_scaling", "soft_label_loss_type"),
+    "softmax_regression_weight": ("softmax_regression_loss_type",),
+    "output_feature_loss_weight": ("output_feature_loss_type",),
+}
+
+SCRIPT_DEFAULTS: dict[Benchmark, dict[str, Any]] = {
+    "glue": {
+        "dataset_path": "data/glue",
+        "teacher_model": "google/bert_uncased_L-12_H-768_A-12",
+        "student_model": "google/bert_uncased_L-6_H-768_A-12",
+        "student_learning_rate": 1e-4,
+        "student_weight_decay": 1e-3,
+    },
+    "pawsx": {
+        "dataset_path": "data/paws-x",
+        "teacher_model": "microsoft/mdeberta-v3-base",
+        "student_model": "nreimers/mMiniLMv2-L6-H384-distilled-from-XLMR-Large",
+        "student_learning_rate": 2e-4,
+        "student_weight_decay": 2e-3,
+        "pawsx_teacher_tasks": PAWSX_LANGUAGES,
+        "pawsx_student_tasks": PAWSX_LANGUAGES,
+    },
+}
+
+# What --demo puts in place of the defaults: checkpoints of its own, and a schedule for networks that start from noise.
+DEMO_DEFAULTS: dict[str, Any] = {
+    "dataset_path": None,
+    "teacher_model": "demo-teacher",
+    "student_model": "demo-student",
+    "teacher_learning_rate": 2e-3,
+    "student_learning_rate": 2e-3,
+    "batch_size": 32,
+    "max_epochs": 8,
+    "teacher_max_epochs": 12,
+    "output_folder": "results/demo",
+}
+
+
+def defaults(benchmark: Benchmark, *, demo: bool = False) -> dict[str, Any]:
+    """``{field: value}`` of a script called without flags, or with ``--demo`` alone."""
+    shared = {made.name: made.default for made in fields(Settings) if made.name in flags_of(benchmark)}
+    own = SCRIPT_DEFAULTS[benchmark]
+    if demo:
+        own = own | DEMO_DEFAULTS
+        if benchmark == "pawsx":
+            own = own | {"pawsx_teacher_tasks": DEMO_LANGUAGES, "pawsx_student_tasks": DEMO_LANGUAGES}
+    return shared | own
+
+
+def flags_of(benchmark: Benchmark) -> dict[str, Flag]:
+    """The flags of one script, in the order of its ``--help``."""
+    return {name: flag for name, flag in FLAGS.items() if flag.only in (None, benchmark)}
+
+
+def local_path(path: str) -> str:
+    """One spelling for each place: ``~`` expanded, ``./`` and ``//`` gone. Symbolic links stay."""
+    return os.path.normpath(Path(path).expanduser())
+
+
+def _canonical(flag: Flag, value: Any) -> Any:
+    if isinstance(value, tuple):  # "de en" and "en de" are the same languages
+        return tuple(choice for choice in flag.choices if choice in value)
+    if flag.choices:
+        return flag.choices.get(value, value)
+    if flag.kind == "folder" or (flag.kind == "model" and Path(value).expanduser().is_dir()):
+        return local_path(value)
+    return value
+
+
+def _check_range(name: str, flag: Flag, value: Any) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return
+    if not math.isfinite(value):
+        raise UserError(f"--{name} {value}: needs a finite number")
+    hint = f" ({flag.hint})" if flag.hint else ""
+    if flag.above is not None and value <= flag.above:
+        raise UserError(f"--{name} {value}: needs a number above {flag.above:g}{hint}")
+    if flag.minimum is not None and flag.maximum is not None and not flag.minimum <= value <= flag.maximum:
+        raise UserError(f"--{name} {value}: needs a number from {flag.minimum} to {flag.maximum}{hint}")
+    if flag.minimum is not None and value < flag.minimum:
+        raise UserError(f"--{name} {value}: needs {flag.minimum} or more{hint}")

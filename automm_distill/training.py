@@ -1,0 +1,168 @@
+"""The three models of a run: teacher and baseline from the cache or trained into it, the student trained anew."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from automm_distill import automm, cache, teacher_outputs
+from automm_distill.automm import FitOptions, Predictor, Teacher
+from automm_distill.evaluation import scores
+from automm_distill.inputs.checkpoints import Checkpoint
+from automm_distill.inputs.splits import TrainValidation
+from automm_distill.run_context import RunContext
+from automm_distill.tasks import Task
+from automm_distill.versions import TRAINING_FORMAT, library_versions
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class TrainedModel:
+    """A fitted model and what a run keeps of it.
+
+    ``training_info`` has seconds, steps, path and whether it came from the cache; ``predictions`` is one array per
+    evaluation set, see :meth:`Predictor.predict`; ``seconds`` are those of this run.
+    """
+
+    predictor: Predictor | None
+    training_info: dict[str, Any]
+    predictions: dict[str, np.ndarray]
+    seconds: dict[str, float]
+    parameters: int = field(init=False)
+    bytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        assert self.predictor is not None
+        self.parameters, self.bytes = self.predictor.parameters, self.predictor.bytes
+
+    def release(self) -> None:
+        """Free its memory for the next fit."""
+        self.predictor = None
+
+
+def finetune_or_load(role: str, context: RunContext) -> TrainedModel:
+    """The teacher or the baseline: from the cache with ``--resume``, else trained and put there."""
+    settings = context.settings
+    options = automm.fit_options(settings, context.device, str(context.checkpoint(role).path), role)
+    recipe = cache_recipe(role, context.task, context.data(role), context.checkpoint(role), options)
+    path = context.cache_folder / _entry_name(role, recipe, context)
+    context.entries_in_use.enter_context(cache.in_use(path))
+    name = settings.teacher_model if role == "teacher" else settings.student_model
+    rows = f"{len(context.data(role).train):,}"
+
+    def build(folder: Path) -> Mapping[str, Any]:
+        log.info("training the %s: %s, %s rows", role, name, rows)
+        training_info, seconds = _timed(lambda: automm.fit(folder, context.data(role), context.task, options))
+        return training_info | {"seconds": seconds, "task": context.task_name, "checkpoint": name}
+
+    start = time.monotonic()
+    (predictor, training_info), from_cache = cache.get_or_build(
+        path,
+        recipe,
+        not_before=0 if settings.resume else context.started,
+        build=build,
+        load=lambda folder, manifest: _load(folder, manifest, context),
+    )
+    if from_cache:
+        log.info("loaded the %s: %s", role, path)
+    training_info = training_info | {"from_cache": from_cache, "path": str(path.resolve())}
+    return _score(role, predictor, training_info, context, time.monotonic() - start)
+
+
+def teacher_targets(teacher: TrainedModel, context: RunContext) -> Teacher:
+    """The teacher as the student's fit takes it: with its outputs for the training rows, from disk or put there."""
+    assert teacher.predictor is not None
+    if context.settings.teacher_outputs == "online":
+        return Teacher(teacher.predictor)
+    recipe = {
+        "teacher": teacher.training_info["weights_hash"],
+        "columns": context.task.model_columns,
+        "arithmetic": context.device.precision,
+        "precision": context.settings.teacher_outputs_precision,
+    }
+    path = context.cache_folder / f"outputs-{cache.fingerprint(recipe)}"
+    context.entries_in_use.enter_context(cache.in_use(path))
+    outputs, seconds = _timed(
+        lambda: teacher_outputs.get_or_compute(
+            path,
+            recipe,
+            context.splits.student.train,
+            teacher.predictor.outputs,  # type: ignore[union-attr]
+        )
+    )
+    teacher.seconds["teacher_outputs"] = seconds
+    teacher.training_info["outputs_path"] = str(path.resolve())
+    return Teacher(teacher.predictor, outputs)
+
+
+def distill(targets: Teacher, run_folder: Path, context: RunContext) -> TrainedModel:
+    """The student, trained anew in every run and left in ``run_folder``."""
+    settings = context.settings
+    losses = automm.distillation_spec(settings, context.task)
+    options = automm.fit_options(settings, context.device, str(context.student.path), "student", losses)
+    data = context.data("student")
+    log.info("distilling the student: %s, %s rows", settings.student_model, f"{len(data.train):,}")
+    with cache.locked(run_folder, disposable=True), cache.staged(run_folder) as partial:
+        training_info, seconds = _timed(lambda: automm.fit(partial / "student", data, context.task, options, targets))
+    student = automm.load(run_folder / "student", context.task, verbosity=settings.verbosity)
+    training_info |= {"seconds": seconds, "path": str((run_folder / "student").resolve())}
+    return _score("student", student, training_info, context, seconds)
+
+
+def load_teacher_now(teacher: TrainedModel, context: RunContext) -> Predictor:
+    """The teacher of this run once more, from the cache; neither trained nor waited for.
+
+    :raises cache.NotAvailable: when it cannot be loaded at once.
+    """
+    path = Path(teacher.training_info["path"])
+    return cache.load_now(path, lambda folder, manifest: _load(folder, manifest, context)[0])
+
+
+def cache_recipe(
+    role: str, task: Task, data: TrainValidation, checkpoint: Checkpoint, options: FitOptions
+) -> dict[str, Any]:
+    """All that shapes a fine-tuned model; its fingerprint is part of the model's name in the cache."""
+    return {
+        "role": role,
+        "problem_type": task.problem_type,
+        "classes": task.classes,
+        "selection_metric": task.selection_metric,
+        "columns": task.model_columns,
+        "rows": data.fingerprint,
+        "checkpoint": checkpoint.fingerprint,
+        "fit": options.training_key,
+        "training_format": TRAINING_FORMAT,
+        "versions": library_versions(),
+    }
+
+
+def _entry_name(role: str, recipe: Mapping[str, Any], context: RunContext) -> str:
+    task = context.task
+    config = task.name if context.settings.benchmark == "pawsx" else task.config  # mnlim and mnlimm share mnli's models
+    return f"{role}-{config}-{cache.fingerprint(recipe)}"
+
+
+def _load(folder: Path, manifest: Mapping[str, Any], context: RunContext) -> tuple[Predictor, dict[str, Any]]:
+    """The model in a cache entry, and its training info with a fingerprint of what its outputs depend on."""
+    weights = {name: digest for name, digest in manifest["files"].items() if name.startswith(automm.WEIGHT_FILES)}
+    predictor = automm.load(folder, context.task, verbosity=context.settings.verbosity)
+    return predictor, manifest["training_info"] | {"weights_hash": cache.fingerprint(weights)}
+
+
+def _score(
+    role: str, predictor: Predictor, training_info: dict[str, Any], context: RunContext, seconds: float
+) -> TrainedModel:
+    log.info("scoring the %s on %s rows", role, f"{sum(map(len, context.eval_sets.values())):,}")
+    predictions, prediction_seconds = _timed(lambda: scores.predict(predictor, context.eval_sets))
+    return TrainedModel(predictor, training_info, predictions, {role: seconds, "prediction": prediction_seconds})
+
+
+def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    start = time.monotonic()
+    done = work()
+    return done, time.monotonic() - start

@@ -1,0 +1,143 @@
+"""Cache entries are whole or absent, found by what made them, and made once."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from automm_distill import cache
+
+SLOW_BUILDER = """
+import sys, time
+from pathlib import Path
+from distillation import store
+def build(folder):
+    folder.mkdir()
+    (folder / "weights").write_text(sys.argv[2])
+    print("building", flush=True)
+    time.sleep(float(sys.argv[3]))
+    return {}
+loaded, found = cache.get_or_build(
+    Path(sys.argv[1]), {}, not_before=time.time(), build=build, load=lambda folder, _: (folder / "weights").read_text()
+)
+print(loaded, found, flush=True)
+"""
+
+
+def write(text):
+    def build(folder):
+        folder.mkdir()
+        (folder / "weights").write_text(text)
+        return {"text": text}
+
+    return build
+
+
+def read(folder, manifest):
+    assert list(manifest["files"]) == ["weights"]
+    return (folder / "weights").read_text(), manifest["training_info"]["text"]
+
+
+def start(path, text, seconds):
+    return subprocess.Popen(
+        [sys.executable, "-c", SLOW_BUILDER, str(path), text, str(seconds)], stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_fingerprint_depends_on_values_not_on_order():
+    recipe = {"seed": 1, "rows": "abc", "hyperparameters": {"lr": 1e-4}}
+    assert cache.fingerprint(recipe) == cache.fingerprint(dict(reversed(recipe.items())))
+    for changed in ({"seed": 2}, {"rows": "abd"}, {"hyperparameters": {"lr": 2e-4}}, {"version": "1"}):
+        assert cache.fingerprint(recipe | changed) != cache.fingerprint(recipe)
+
+
+def test_entry_is_used_if_finished_since_the_given_time(tmp_path):
+    path = tmp_path / "entry"
+    assert cache.get_or_build(path, {}, not_before=0, build=write("one"), load=read) == (("one", "one"), False)
+    assert cache.get_or_build(path, {}, not_before=0, build=write("two"), load=read) == (("one", "one"), True)
+    assert cache.get_or_build(path, {}, not_before=time.time(), build=write("three"), load=read) == (
+        ("three", "three"),
+        False,
+    )
+
+
+def test_failed_build_leaves_the_old_entry(tmp_path):
+    path = tmp_path / "entry"
+    cache.get_or_build(path, {}, not_before=0, build=write("one"), load=read)
+
+    def fail(folder):
+        write("half")(folder)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cache.get_or_build(path, {}, not_before=time.time(), build=fail, load=read)
+    assert cache.get_or_build(path, {}, not_before=0, build=fail, load=read) == (("one", "one"), True)
+    assert not list(tmp_path.glob(".partial-*"))
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing", "no manifest.json", "not readable", "without training_info"])
+def test_damaged_entry_is_set_aside_and_made_anew(tmp_path, caplog, damage):
+    path = tmp_path / "entry"
+    cache.get_or_build(path, {}, not_before=0, build=write("one"), load=read)
+    match damage:
+        case "changed":
+            (path / "weights").write_text("won")
+        case "missing":
+            (path / "weights").unlink()
+        case "no manifest.json":
+            (path / "manifest.json").unlink()
+        case "not readable":
+            (path / "manifest.json").write_text('{"files": ')
+        case "without training_info":
+            (path / "manifest.json").write_text('{"files": {}}')
+            damage = "not readable"
+    assert cache.get_or_build(path, {}, not_before=0, build=write("two"), load=read) == (("two", "two"), False)
+    assert damage in caplog.text
+    assert len(list(tmp_path.glob("entry.damaged-*"))) == 1
+
+
+def test_killed_build_leaves_nothing_that_looks_finished_and_is_swept(tmp_path):
+    path = tmp_path / "entry"
+    process = start(path, "half", 60)
+    assert process.stdout.readline() == "building\n"
+    assert cache.remove_unfinished(tmp_path) == 0, "a living build must not be varied_flags"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not path.exists()
+    assert list(tmp_path.glob(".partial-*"))
+    assert cache.remove_unfinished(tmp_path) == 1
+    assert cache.get_or_build(path, {}, not_before=0, build=write("whole"), load=read) == (("whole", "whole"), False)
+
+
+def test_second_process_waits_and_takes_what_the_first_made(tmp_path, caplog):
+    path = tmp_path / "entry"
+    process = start(path, "first", 2)
+    assert process.stdout.readline() == "building\n"
+    caplog.set_level("INFO", logger="distillation")
+    with pytest.raises(KeyError):  # the first one's training_info have no text: proof that nothing was built here
+        cache.get_or_build(path, {}, not_before=time.time(), build=write("second"), load=read)
+    assert "waiting" in caplog.text
+    assert process.stdout.readline() == "first False\n"
+    assert process.wait() == 0
+    assert (path / "weights").read_text() == "first"
+
+
+def test_manifest_is_part_of_the_entry_and_lists_its_files(tmp_path):
+    started = time.time()
+    cache.get_or_build(tmp_path / "entry", {"seed": 3}, not_before=0, build=write("one"), load=read)
+    manifest = json.loads((tmp_path / "entry" / "manifest.json").read_text())
+    assert manifest["recipe"] == {"seed": 3}
+    assert list(manifest["files"]) == ["weights"]
+    assert manifest["finished"] >= started
+
+
+def test_entry_about_to_be_replaced_survives_a_kill(tmp_path):
+    path = tmp_path / "entry"
+    cache.get_or_build(path, {}, not_before=0, build=write("old"), load=read)
+    path.rename(tmp_path / ".partial-entry.replaced")  # what a kill between the two renames leaves
+    assert cache.remove_unfinished(tmp_path) == 0
+    assert cache.get_or_build(path, {}, not_before=0, build=write("new"), load=read) == (("old", "old"), True)

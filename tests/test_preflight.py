@@ -1,0 +1,143 @@
+"""Devices, checkpoints and augmentation data: refused or replaced before training."""
+
+import json
+import zipfile
+
+import httpx
+import huggingface_hub
+import nltk
+import pytest
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from automm_distill import preflight
+from automm_distill.devices import Device, choose_device
+from automm_distill.errors import UserError
+from automm_distill.inputs import hub
+from automm_distill.inputs.checkpoints import find_checkpoint
+
+from .conftest import make_settings
+
+
+def gpus(monkeypatch, count, bf16=True):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "a GPU")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16 or including_emulation)
+
+
+@pytest.mark.parametrize(
+    ("present", "num_gpu", "precision", "expected"),
+    [
+        (0, -1, "16-mixed", (0, "32", "cpu")),
+        (0, 0, "32", (0, "32", "cpu")),
+        (2, -1, "16", (2, "16-mixed", "gpu")),
+        (2, 1, "bf16", (1, "bf16-mixed", "gpu")),
+        (2, 0, "16-mixed", (0, "32", "cpu")),
+        (2, 0, "auto", (0, "32", "cpu")),
+        (2, 1, "auto", (1, "bf16-mixed", "gpu")),
+    ],
+)
+def test_device_and_precision(monkeypatch, present, num_gpu, precision, expected):
+    gpus(monkeypatch, present)
+    device = choose_device(num_gpu, precision)
+    assert (device.num_gpus, device.precision, device.accelerator) == expected
+
+
+def test_automatic_precision_of_a_gpu_without_bf16(monkeypatch, caplog):
+    gpus(monkeypatch, 1, bf16=False)
+    assert choose_device(-1, "auto").precision == "16-mixed"
+    assert not caplog.text
+
+
+def test_precision_that_the_device_lacks_is_replaced_and_said(monkeypatch, caplog):
+    gpus(monkeypatch, 1, bf16=False)
+    assert choose_device(-1, "bf16-mixed").precision == "32"
+    assert "precision bf16-mixed is not to be had on this a GPU: using 32" in caplog.text
+
+
+def test_more_gpus_than_there_are_is_refused(monkeypatch):
+    gpus(monkeypatch, 2)
+    with pytest.raises(UserError, match="--num_gpu 3: this machine has 2; use 0 for the CPU or -1 for all"):
+        choose_device(3, "32")
+
+
+def test_batch_that_the_devices_cannot_share_evenly_is_refused():
+    three = Device(3, "32", "a GPU", 2)
+    with pytest.raises(UserError, match=r"--batch_size 128: needs a multiple of 96"):
+        preflight._require_whole_batches(make_settings(), three)
+    preflight._require_whole_batches(make_settings(batch_size=192), three)
+
+
+def test_augmentation_without_its_data_is_refused(monkeypatch):
+    monkeypatch.setattr(nltk.data, "path", [])
+    with pytest.raises(UserError, match=r"--aug_scale: .* NLTK's wordnet.*python -m nltk\.downloader wordnet"):
+        preflight._require_augmentation_data()
+
+
+def test_augmentation_data_may_be_zipped(monkeypatch, tmp_path):
+    for resource in ("corpora/wordnet", "corpora/omw-1.4", "taggers/averaged_perceptron_tagger_eng"):
+        path = tmp_path / f"{resource}.zip"
+        path.parent.mkdir(exist_ok=True)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(f"{path.stem}/", "")
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
+    preflight._require_augmentation_data()
+
+
+def test_checkpoint_is_known_by_its_content(checkpoints, tmp_path):
+    original = find_checkpoint("--teacher_model", str(checkpoints / "teacher"))
+    for file in (checkpoints / "teacher").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    assert find_checkpoint("--teacher_model", str(tmp_path)).fingerprint == original.fingerprint
+    (tmp_path / "notes.md").write_text("not part of the model")
+    assert find_checkpoint("--teacher_model", str(tmp_path)).fingerprint == original.fingerprint
+    weights = bytearray((tmp_path / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (tmp_path / "model.safetensors").write_bytes(weights)
+    assert find_checkpoint("--teacher_model", str(tmp_path)).fingerprint != original.fingerprint
+
+
+def test_folders_that_are_no_checkpoints_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"--student_model .*: no config\.json in "):
+        find_checkpoint("--student_model", str(tmp_path))
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match="is not JSON"):
+        find_checkpoint("--student_model", str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(UserError, match=r"no model\.safetensors or pytorch_model\.bin in "):
+        find_checkpoint("--student_model", str(tmp_path))
+
+
+def test_hub_checkpoint_is_fetched_without_the_weights_of_other_frameworks(checkpoints, monkeypatch):
+    asked = {}
+
+    def snapshot_download(name, allow_patterns):
+        asked[name] = allow_patterns
+        return str(checkpoints / "teacher")
+
+    monkeypatch.setattr(hub, "is_reachable", lambda: True)
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda name: ["pytorch_model.bin", "flax_model.msgpack"])
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    assert find_checkpoint("--teacher_model", "google/bert").path == (checkpoints / "teacher").resolve()
+    assert "pytorch_model*.bin" in asked["google/bert"]
+    assert not any("msgpack" in pattern or "safetensors" in pattern for pattern in asked["google/bert"])
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_hub_that_fails_halfway_falls_back_on_its_cache(checkpoints, monkeypatch, cached):
+    def list_repo_files(name):
+        raise httpx.ConnectError("connection reset")
+
+    def snapshot_download(name, local_files_only):
+        if not cached:
+            raise LocalEntryNotFoundError("not there")
+        return str(checkpoints / "teacher")
+
+    monkeypatch.setattr(hub, "is_reachable", lambda: True)
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", list_repo_files)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    if cached:
+        assert find_checkpoint("--teacher_model", "google/bert").bytes > 0
+    else:
+        with pytest.raises(UserError, match=r"the hub says: connection reset, and the hub's cache .* does not have it"):
+            find_checkpoint("--teacher_model", "google/bert")

@@ -1,0 +1,47 @@
+"""Scores per test set, pooled languages, and the warning about a teacher that has learnt nothing."""
+
+import numpy as np
+import pytest
+
+from automm_distill.evaluation.scores import pooled, ratios, score_all, warn_if_no_better_than_constant
+from automm_distill.tasks import GLUE_TASKS, pawsx_task
+
+
+def one_hot(*answers):
+    return np.eye(2)[list(answers)]
+
+
+def test_several_languages_are_pooled_row_by_row():
+    labels = pooled({"en": np.array([0, 1, 1]), "de": np.array([0])})
+    outputs = {"student": pooled({"en": one_hot(0, 1, 0), "de": one_hot(1)})}
+    scores = score_all(pawsx_task("en"), labels, outputs)
+    assert list(scores) == ["all", "en", "de"]
+    assert [scores[name]["accuracy"]["student"] for name in scores] == [2 / 4, 2 / 3, 0]
+
+
+def test_one_language_is_not_pooled():
+    assert list(pooled({"de": np.array([0])})) == ["de"]
+
+
+def test_ratios_per_test_set_and_metric():
+    scores = {
+        "test": {"accuracy": {"teacher": 0.9, "baseline": 0.8, "student": 0.85}, "f1": {"teacher": 0.9, "student": 1}}
+    }
+    made = ratios(scores)["test"]
+    assert made["accuracy"]["value"] == pytest.approx(0.5)
+    assert made["f1"] == {"value": None, "reason": "no baseline score"}
+
+
+@pytest.mark.parametrize(
+    ("answers", "useless"), [((0, 0, 0, 0), True), ((1, 1, 1, 1), True), ((0, 0, 0, 1), False), ((1, 1, 0, 0), True)]
+)
+def test_teacher_no_better_than_a_constant_is_called_out(caplog, answers, useless):
+    caplog.set_level("INFO", logger="distillation")
+    warn_if_no_better_than_constant("accuracy", np.array([0, 0, 0, 1]), one_hot(*answers))
+    assert ("LEARNT NOTHING" in caplog.text) is useless
+    assert "the teacher's accuracy is" in caplog.text
+
+
+def test_teacher_of_a_regression_that_always_says_the_same_is_called_out(caplog):
+    warn_if_no_better_than_constant(GLUE_TASKS["stsb"].metrics[0], np.array([0.0, 1.0, 2.0]), np.array([1.0, 1.0, 1.0]))
+    assert "LEARNT NOTHING: its pearson of n/a" in caplog.text
