@@ -11,7 +11,7 @@ import pytest
 import automm_distillation_glue
 import automm_distillation_pawsx
 from automm_distill.cli import parse_settings
-from automm_distill.settings import WEIGHTS
+from automm_distill.settings import LOSS_WEIGHTS
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = {"glue": automm_distillation_glue, "pawsx": automm_distillation_pawsx}
@@ -28,7 +28,7 @@ FLAGS = """
 
 
 def parse(benchmark, *argv):
-    return parse_settings(SCRIPTS[benchmark].get_parser(), benchmark, argv)
+    return parse_settings(benchmark, argv)
 
 
 def refusal(capsys, benchmark, *argv):
@@ -69,7 +69,7 @@ def test_published_defaults():
     glue, pawsx = parse("glue"), parse("pawsx")
     for settings in (glue, pawsx):
         assert (settings.seed, settings.temperature, settings.num_gpu) == (123, 5, -1)
-        assert [getattr(settings, weight) for weight in WEIGHTS] == [0.1, 1, 0, 0.01, 0, 0]
+        assert [getattr(settings, weight) for weight in LOSS_WEIGHTS] == [0.1, 1, 0, 0.01, 0, 0]
         assert (settings.max_epochs, settings.teacher_max_epochs) == (10, 10)
         assert (settings.batch_size, settings.per_gpu_batch_size, settings.aug_scale) == (128, 32, 0)
         assert (settings.resume, settings.train_nodistill, settings.time_limit) == (False, True, None)
@@ -147,7 +147,7 @@ def test_demo_brings_its_own_defaults_but_flags_win():
         (["--temperature_scaling", "cubed"], "invalid choice: 'cubed' (choose from 'none', 'squared')"),
         (["--glue_task", "stsb", "--soft_label_loss_type", "cross_entropy"], "no classes in a regression; use mse"),
         (
-            [word for name in WEIGHTS for word in (f"--{name}", "0")],
+            [word for name in LOSS_WEIGHTS for word in (f"--{name}", "0")],
             "all loss weights are 0: set at least one of --hard",
         ),
         (["--demo", "--glue_task", "rte"], "--glue_task rte: --demo brings its own task"),

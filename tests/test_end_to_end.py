@@ -12,8 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import automm_distillation_glue
-import automm_distillation_pawsx
 from automm_distill.cli import run_script
 
 ROOT = Path(__file__).parent.parent
@@ -32,11 +30,11 @@ def flags(checkpoints, datasets_folder, tmp_path):
 
 
 def glue(*argv):
-    return run_script(automm_distillation_glue.get_parser(), "glue", argv)
+    return run_script("glue", argv)
 
 
 def pawsx(*argv):
-    return run_script(automm_distillation_pawsx.get_parser(), "pawsx", argv)
+    return run_script("pawsx", argv)
 
 
 def rows(tmp_path):
