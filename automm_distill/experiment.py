@@ -70,7 +70,7 @@ def _speed_up(teacher: TrainedModel, student: TrainedModel, context: RunContext)
         )
     except cache.NotAvailable as error:
         return {"reason": f"the teacher could not be loaded ({error})"}
-    except (MemoryError, RuntimeError, OSError) as error:
+    except Exception as error:
         limit = machine_limit(error)
         if limit is None:
             raise
