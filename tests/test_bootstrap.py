@@ -165,7 +165,9 @@ def test_interval_of_an_accuracy_covers_also_near_one(skill, rows):
     covered = 0
     for _ in range(400):
         right = (random.uniform(size=rows) >= skill).astype(int)
-        interval = bootstrap_run("accuracy", truth, {"teacher": right, "student": right}, resamples=10).scores["student"]
+        interval = bootstrap_run("accuracy", truth, {"teacher": right, "student": right}, resamples=10).scores[
+            "student"
+        ]
         covered += interval.low <= skill <= interval.high
     assert covered / 400 >= 0.93
 
@@ -256,5 +258,3 @@ def test_without_a_baseline_only_the_scores_are_judged():
     assert (result.gain, result.ratio, result.mcnemar) == (None, None, None)
     wilson = proportion_confint(50, 50, method="wilson")
     assert (result.scores["teacher"].low, result.scores["teacher"].high) == pytest.approx(wilson)
-
-

@@ -64,7 +64,16 @@ def test_list_shows_what_there_is_how_large_and_whether_results_use_it(folders, 
 @pytest.mark.parametrize(("answer", "kept"), [("y\n", 2), ("n\n", 4), ("\n", 4), ("", 4)])
 def test_prune_asks_first(folders, answer, kept):
     folder, results = folders
-    command = [sys.executable, "-m", "automm_distill.cache", "prune", "--save_path", str(folder), "--results", str(results)]
+    command = [
+        sys.executable,
+        "-m",
+        "automm_distill.cache",
+        "prune",
+        "--save_path",
+        str(folder),
+        "--results",
+        str(results),
+    ]
     process = subprocess.run(command, input=answer, capture_output=True, text=True, check=True)
     assert "remove them? [y/N]" in process.stdout
     assert len(names(folder)) == kept
@@ -74,7 +83,10 @@ def test_prune_asks_first(folders, answer, kept):
 def test_prune_leaves_what_a_running_process_uses(folders, capsys):
     folder, results = folders
     process = subprocess.Popen(
-        [sys.executable, "-c", USE, str(folder / "teacher-rte-2")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", USE, str(folder / "teacher-rte-2")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout.readline() == "using\n"
     assert main(["prune", "--save_path", str(folder), "--results", str(results), "--yes"]) == 1

@@ -73,7 +73,9 @@ def test_file_that_may_not_grow(tmp_path, write):
     assert out.startswith("the disk is full"), out
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), OSError(errno.EACCES, "no"), RuntimeError("shape mismatch"), KeyError("a")])
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), OSError(errno.EACCES, "no"), RuntimeError("shape mismatch"), KeyError("a")]
+)
 def test_any_other_error_is_none_of_these(error):
     assert machine_limit(error) is None
 

@@ -146,7 +146,9 @@ def test_regression_whose_labels_are_all_the_same_is_refused_as_that(tmp_path):
 
 def test_ids_have_one_spelling_in_all_languages(tmp_path, caplog):
     """A column with a missing entry is read as 1.0, 2.0: the same sentences as 1, 2 in another language."""
-    whole = pd.DataFrame({"id": [1, 2, 3, 4], "sentence1": list("abcd"), "sentence2": list("efgh"), "label": [0, 1] * 2})
+    whole = pd.DataFrame(
+        {"id": [1, 2, 3, 4], "sentence1": list("abcd"), "sentence2": list("efgh"), "label": [0, 1] * 2}
+    )
     write_splits(tmp_path / "en", dict.fromkeys(("train", "validation", "test"), whole))
     write_splits(tmp_path / "de", dict.fromkeys(("train", "validation", "test"), whole.astype({"id": float})))
     settings = make_settings("pawsx", pawsx_teacher_tasks=("en", "de"), pawsx_student_tasks=("en", "de"))

@@ -106,7 +106,9 @@ def _download(local: Path, task: Task) -> None:
             f"{task.config}/{task.splits[0]}.parquet, or try --demo"
         ) from error
     if not reachable:
-        log.info("the Hugging Face hub cannot be reached; using the copy of %s in its cache on this machine", task.config)
+        log.info(
+            "the Hugging Face hub cannot be reached; using the copy of %s in its cache on this machine", task.config
+        )
     try:
         with cache.locked(local):
             if local.is_dir():  # another run was faster
