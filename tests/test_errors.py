@@ -13,7 +13,7 @@ from automm_distill.errors import TrainingError, UserError, machine_limit
 
 
 def raised_by(work):
-    with pytest.raises(Exception) as caught:  # noqa: PT011  which type it is differs from library to library
+    with pytest.raises(Exception) as caught:
         work()
     return caught.value
 

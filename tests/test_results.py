@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from automm_distill.errors import UserError
+from automm_distill.predictions import write_predictions
 from automm_distill.preflight import _require_appendable, _require_room, require_writable
-from automm_distill.results import append_row, complete_row, read_rows, write_predictions
+from automm_distill.results import append_row, complete_row, read_rows
 
 APPEND = """
 import sys
