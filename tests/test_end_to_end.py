@@ -179,6 +179,7 @@ def test_single_sentence_task_with_matthews_correlation(flags, tmp_path):
     assert glue("--glue_task", "cola", *flags) == 0
     (row,) = rows(tmp_path)
     assert row["text_columns"] == ["sentence"]
+    assert row["run"][:8] == row["finished"][:10].replace("-", ""), "folder and row tell the same time, UTC"
     frame = pd.read_parquet(row["paths"]["predictions"])
     assert row["scores"]["test"]["matthews"]["student"] == pytest.approx(
         np.nan_to_num(np.corrcoef(frame["student"], frame["label"])[0, 1])
@@ -186,10 +187,13 @@ def test_single_sentence_task_with_matthews_correlation(flags, tmp_path):
 
 
 @pytest.mark.parametrize(("script", "sets"), [(glue, ["test"]), (pawsx, ["all", "en", "de"])])
-def test_demo_runs_the_whole_flow(script, sets, tmp_path, capfd):
+def test_demo_runs_everything(script, sets, tmp_path, capfd):
     folders = ["--finetuned_model_cache_folder", str(tmp_path / "cache"), "--output_folder", str(tmp_path / "results")]
-    assert script("--demo", *QUICK, *folders, "--max_train_rows", "200", "--max_test_rows", "50") == 0
+    assert script("--demo", *QUICK, *folders, "--max_train_rows", "200", "--max_test_rows", "150") == 0
     (row,) = rows(tmp_path)
+    measured = row["speed_up"]
+    assert measured["forward"]["rows"] > measured["end_to_end"]["rows"], "predict is timed on its light path only"
+    assert measured["end_to_end"]["rows"] == 100
     assert list(row["scores"]) == sets
     assert row["demonstration"] is True
     assert "Demonstration on generated sentences" in capfd.readouterr().out

@@ -124,7 +124,7 @@ def test_hub_checkpoint_is_fetched_without_the_weights_of_other_frameworks(check
 
 
 @pytest.mark.parametrize("cached", [True, False])
-def test_hub_that_fails_halfway_falls_back_on_its_cache(checkpoints, monkeypatch, cached):
+def test_hub_that_fails_halfway_falls_back_on_its_cache_and_says_so(checkpoints, monkeypatch, caplog, cached):
     def list_repo_files(name):
         raise httpx.ConnectError("connection reset")
 
@@ -137,7 +137,9 @@ def test_hub_that_fails_halfway_falls_back_on_its_cache(checkpoints, monkeypatch
     monkeypatch.setattr(huggingface_hub, "list_repo_files", list_repo_files)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     if cached:
+        caplog.set_level("INFO", logger="automm_distill")
         assert find_checkpoint("--teacher_model", "google/bert").bytes > 0
+        assert "google/bert: the hub says: connection reset; using the copy in its cache" in caplog.text
     else:
         with pytest.raises(UserError, match=r"the hub says: connection reset, and the hub's cache .* does not have it"):
             find_checkpoint("--teacher_model", "google/bert")
