@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,7 +47,7 @@ def run(context: RunContext) -> dict[str, Any]:
             context, run_folder, models, scores.compare(context.task, context.eval_sets, predictions, pool=pool)
         )
         results.append_row(context.output_folder, row)  # nothing after this line can lose the result
-        row |= {"speed_up": _speed_up(models["teacher"], models["student"], context)}
+        row["speed_up"], row["seconds"]["speed_up"] = _speed_up(models["teacher"], models["student"], context)
         results.complete_row(context.output_folder, row)
     run_summary.write_summary(row, run_folder)
     run_summary.print_summary(row, run_folder, logs.result_console(), everything=settings.verbosity == "verbose")
@@ -57,12 +58,16 @@ def _run_name(context: RunContext) -> str:
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{context.task.name}-{os.urandom(3).hex()}"
 
 
-def _speed_up(teacher: TrainedModel, student: TrainedModel, context: RunContext) -> dict[str, Any]:
-    """``{kind: measurement}``, or ``{"reason": why there is none}``: a result is worth more than its speed-up."""
+def _speed_up(teacher: TrainedModel, student: TrainedModel, context: RunContext) -> tuple[dict[str, Any], float]:
+    """``{kind: measurement}``, or ``{"reason": why there is none}``, and the seconds it took.
+
+    A result is worth more than its speed-up: no limit of the machine ends the run here.
+    """
     assert student.predictor is not None
     log.info("timing teacher against student")
+    start = time.monotonic()
     try:
-        return speed.compare(
+        measured = speed.compare(
             load_teacher_now(teacher, context),
             student.predictor,
             pd.concat(context.splits.tests.values(), ignore_index=True),
@@ -70,9 +75,10 @@ def _speed_up(teacher: TrainedModel, student: TrainedModel, context: RunContext)
             torch.cuda.synchronize if context.device.num_gpus else lambda: None,
         )
     except cache.NotAvailable as error:
-        return {"reason": f"the teacher could not be loaded ({error})"}
+        measured = {"reason": f"the teacher could not be loaded ({error})"}
     except Exception as error:
         limit = machine_limit(error)
         if limit is None:
             raise
-        return {"reason": limit}
+        measured = {"reason": limit}
+    return measured, time.monotonic() - start

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from automm_distill import automm, cache, teacher_outputs
+from automm_distill import __version__, automm, cache, teacher_outputs
 from automm_distill.automm import FitOptions, Predictor, Teacher
 from automm_distill.evaluation import scores
 from automm_distill.inputs.checkpoints import Checkpoint
@@ -58,7 +58,8 @@ def finetune_or_load(role: str, context: RunContext) -> TrainedModel:
     def build(folder: Path) -> Mapping[str, Any]:
         log.info("training the %s: %s, %s rows", role, name, rows)
         training_info, seconds = _timed(lambda: automm.fit(folder, context.data(role), context.task, options))
-        return training_info | {"seconds": seconds, "task": context.task_name, "checkpoint": name}
+        about = {"task": context.task_name, "checkpoint": name, "version": __version__}
+        return training_info | {"seconds": seconds} | about
 
     start = time.monotonic()
     (predictor, training_info), from_cache = cache.get_or_build(
