@@ -67,7 +67,7 @@ def _speed_up(teacher: TrainedModel, student: TrainedModel, context: RunContext)
     log.info("timing teacher against student")
     start = time.monotonic()
     try:
-        measured = speed.compare(
+        measured: dict[str, Any] = speed.compare(
             load_teacher_now(teacher, context),
             student.predictor,
             pd.concat(context.splits.tests.values(), ignore_index=True),
