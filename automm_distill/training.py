@@ -85,6 +85,8 @@ def teacher_targets(teacher: TrainedModel, context: RunContext) -> Teacher:
         "columns": context.task.model_columns,
         "arithmetic": context.device.precision,
         "precision": context.settings.teacher_outputs_precision,
+        "training_format": TRAINING_FORMAT,
+        "versions": library_versions(),
     }
     path = context.cache_folder / f"outputs-{cache.fingerprint(recipe)}"
     context.entries_in_use.enter_context(cache.in_use(path))
