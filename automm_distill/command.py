@@ -29,8 +29,7 @@ def guarded(prog: str, work: Callable[[], int], when_interrupted: str) -> int:
         return _say(f"{prog}: error: {error}", REFUSED)
     except TrainingError as error:
         return _say(f"{prog}: {error}", FAILED)
-    except (MemoryError, RuntimeError, OSError) as error:
-        # torch.OutOfMemoryError is a RuntimeError.
+    except Exception as error:
         limit = machine_limit(error)
         if limit is None:
             raise

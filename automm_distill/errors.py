@@ -18,7 +18,11 @@ DISK_FULL_REMEDY = "free some room, or point --finetuned_model_cache_folder and 
 
 # How libraries name a failed allocation, or a failed write, in exceptions that have no type of their own.
 _ALLOCATION_TEXTS = ("can't allocate memory", "not enough memory", "out of memory", "cannot allocate memory")
-_WRITE_TEXTS = ("no space left on device", "file write failed", "pytorchstreamwriter failed", "disk quota exceeded")
+_WRITE_TEXTS = (
+    *("no space left on device", "file too large", "disk quota exceeded"),
+    *("pytorchstreamwriter failed", "inline_container.cc"),  # PyTorch's writer of checkpoints
+    "requested and",  # NumPy: "1000000 requested and 12484 written"
+)
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -36,9 +40,10 @@ def machine_limit(error: BaseException) -> str | None:
         return f"the disk is full{where}; {DISK_FULL_REMEDY}"
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return f"out of memory on the CPU; {OUT_OF_MEMORY_REMEDY}"
-    if isinstance(error, RuntimeError | OSError) or type(error).__name__ == "SafetensorError":
-        if any(wording in text for wording in _ALLOCATION_TEXTS):
-            return f"out of memory on the {'GPU' if 'cuda' in text else 'CPU'}; {OUT_OF_MEMORY_REMEDY}"
-        if any(wording in text for wording in _WRITE_TEXTS):
-            return f"the disk is full; {DISK_FULL_REMEDY}"
+    if not isinstance(error, RuntimeError | OSError) and type(error).__name__ != "SafetensorError":
+        return None
+    if any(wording in text for wording in _ALLOCATION_TEXTS):
+        return f"out of memory on the {'GPU' if 'cuda' in text else 'CPU'}; {OUT_OF_MEMORY_REMEDY}"
+    if any(wording in text for wording in _WRITE_TEXTS):
+        return f"the disk is full; {DISK_FULL_REMEDY}"
     return None

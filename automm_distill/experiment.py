@@ -12,6 +12,7 @@ from automm_distill import cache, logs, results, run_summary
 from automm_distill.devices import prepare_arithmetic
 from automm_distill.errors import machine_limit
 from automm_distill.evaluation import scores, speed
+from automm_distill.predictions import PREDICTIONS, write_predictions
 from automm_distill.result_row import make_row
 from automm_distill.run_context import RunContext
 from automm_distill.training import TrainedModel, distill, finetune_or_load, load_teacher_now, teacher_targets
@@ -39,7 +40,7 @@ def run(context: RunContext) -> dict[str, Any]:
         models["teacher"].release()
         models["student"] = distill(targets, run_folder, context)
         predictions = {role: model.predictions for role, model in models.items()}
-        results.write_predictions(run_folder / results.PREDICTIONS, context.splits.tests, predictions)
+        write_predictions(run_folder / PREDICTIONS, context.splits.tests, predictions)
         pool = settings.benchmark == "pawsx"
         row = make_row(
             context, run_folder, models, scores.compare(context.task, context.eval_sets, predictions, pool=pool)
@@ -70,7 +71,7 @@ def _speed_up(teacher: TrainedModel, student: TrainedModel, context: RunContext)
         )
     except cache.NotAvailable as error:
         return {"reason": f"the teacher could not be loaded ({error})"}
-    except (MemoryError, RuntimeError, OSError) as error:
+    except Exception as error:
         limit = machine_limit(error)
         if limit is None:
             raise

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from automm_distill import __version__
-from automm_distill.results import PREDICTIONS, RESULTS, ROW_FORMAT
+from automm_distill.predictions import PREDICTIONS
+from automm_distill.results import RESULTS, ROW_FORMAT
 from automm_distill.run_context import RunContext
 from automm_distill.training import TrainedModel
 from automm_distill.versions import TRAINING_FORMAT, library_versions

@@ -1,4 +1,4 @@
-"""What a run leaves behind: one JSON row in results.jsonl and every model's prediction on every test row."""
+"""results.jsonl: one JSON row for each run, whole or not there, in today's format or an older one."""
 
 import json
 import os
@@ -7,14 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-import pandas as pd
 from filelock import FileLock
 
-from automm_distill.evaluation.metrics import predicted_labels
-
 RESULTS = "results.jsonl"
-PREDICTIONS = "predictions.parquet"
 ROW_FORMAT = 2  # of a row; older ones are read by ``upgrade``
 
 
@@ -111,26 +106,6 @@ def upgrade(row: dict[str, Any]) -> dict[str, Any]:
     paths = [info["path"] for info in row.get("training", {}).values() if "path" in info]
     row["cache_entries"] = [Path(path).name for path in paths]
     return row
-
-
-def write_predictions(
-    path: Path, tests: Mapping[str, pd.DataFrame], outputs: Mapping[str, Mapping[str, np.ndarray]]
-) -> None:
-    """One row per test row: ``test_set``, ``id``, ``label`` and, per role, its prediction.
-
-    :param outputs: ``{role: {test set: output of Predictor.predict}}``. Of a classifier, ``<role>_probabilities``
-        keeps the probabilities of all classes too.
-    """
-    frames = []
-    for name, rows in tests.items():
-        frame = rows[["id", "label"]].copy()
-        frame.insert(0, "test_set", name)
-        for role, output in outputs.items():
-            frame[role] = predicted_labels(output[name])
-            if output[name].ndim == 2:
-                frame[f"{role}_probabilities"] = list(output[name].astype(np.float32))
-        frames.append(frame)
-    pd.concat(frames, ignore_index=True).to_parquet(path, index=False)
 
 
 _SPELLINGS = {"mse": "mean_square_error", "cosine": "cosine_distance"}

@@ -17,6 +17,7 @@ SUMMARY = "summary.md"
 ROLES = ("teacher", "baseline", "student")
 LITTLE, DOMINANT = 0.01, 0.95  # shares of the gradient that earn a line of advice
 LABEL_WIDTH, WIDTH = 9, 80
+FEW_LANGUAGES = 3
 DEFINITIONS = (
     "Gain = student - baseline, in points (hundredths). Distillation ratio = (student - baseline) / (teacher - baseline): "
     "0 is no gain, 1 the teacher's score."
@@ -36,12 +37,12 @@ def print_summary(row: Row, folder: Path, console: Console, *, everything: bool 
 
     if everything:
         say(markdown(row))
-    say(_title(row))
-    say(_losses(row))
+    say(_fit(_title(row)))
+    say(_fit(_losses(row), lines=2))
     say(as_text(_score_table(row, worst_only=True)))
-    for line in (*_caveats(row), *advice(row)):
-        say(line)
-    say(textwrap.fill(verdict(row), WIDTH), style="bold")
+    for line in (*_caveats(row), *advice(row)[:1]):
+        say(_fit(line))
+    say(_fit(verdict(row), lines=2), style="bold")
     for label, path in (("student", folder / "student"), ("details", folder / SUMMARY), ("results", folder.parent)):
         say(f"{label:<{LABEL_WIDTH}}{path}")
 
@@ -63,14 +64,10 @@ def verdict(row: Row) -> str:
         return f"The {metric} of a model is undefined on {test_set}: what distillation gained is unknown."
     points, low, high = (100 * gain[key] for key in ("value", "low", "high"))
     found = judge_gain(low, high)
-    text = (
-        f"Student against baseline: {found.words} ({points:+.1f} points {metric}, 95 % CI {low:+.1f} to {high:+.1f}, "
-        f"on {count:,} rows)."
-    )
+    text = f"{found.words.capitalize()}: student - baseline is {points:+.1f} points {metric} on {count:,} rows."
     if found.more is not None:
         text += (
-            f" A gain of one point would take about {found.more * count:,.0f} test rows to see, or "
-            f"{math.ceil(found.more):,} seeds."
+            f" Seeing one point would take about {found.more * count:,.0f} rows, or {math.ceil(found.more):,} seeds."
         )
     return text
 
@@ -81,11 +78,11 @@ def advice(row: Row) -> list[str]:
     flags = {term: name for name, term in LOSS_WEIGHTS.items()}
     lines = []
     for term, log in terms.items():
-        share, name = log["feature_share"], term.replace("_", " ")
+        share, setting = log["feature_share"], f"--{flags[term]} {log['weight']:g}"
         if len(terms) > 1 and share < LITTLE:
-            lines.append(f"{name}: {share:.1%} of the gradient, almost no effect; raise --{flags[term]} or set it to 0")
+            lines.append(f"{setting}: {share:.1%} of the gradient; raise it or set it to 0")
         elif len(terms) > 1 and share > DOMINANT:
-            lines.append(f"{name}: {share:.0%} of the gradient, the other losses hardly count; lower --{flags[term]}")
+            lines.append(f"{setting}: {share:.0%} of the gradient; lower it to let other losses count")
     return lines
 
 
@@ -96,6 +93,7 @@ def markdown(row: Row) -> str:
 
 def _sections(row: Row) -> Iterator[str]:
     yield f"# {_title(row)}"
+    yield f"Task: {row['task']}. Teacher `{row['settings']['teacher_model']}`, student `{row['settings']['student_model']}`."
     yield _losses(row)
     yield f"**{verdict(row)}**"
     yield from _caveats(row)
@@ -123,7 +121,22 @@ def _sections(row: Row) -> Iterator[str]:
 def _title(row: Row) -> str:
     settings = row["settings"]
     models = " -> ".join(settings[f"{role}_model"].rstrip("/").rsplit("/", 1)[-1] for role in ("teacher", "student"))
-    return f"{row['task']}: {models}, seed {settings['seed']}"
+    return f"{_short_task(row)}: {models}, seed {settings['seed']}"
+
+
+def _short_task(row: Row) -> str:
+    """The task; many languages are counted rather than named."""
+    name, _, languages = row["task"].partition(" ")
+    sides = [side.split("+") for side in languages.split(" -> ")]
+    if max(map(len, sides)) <= FEW_LANGUAGES:
+        return row["task"]
+    counts = [f"{len(side)} languages" for side in sides]
+    return f"{name} {' -> '.join(dict.fromkeys(counts))}"
+
+
+def _fit(text: str, lines: int = 1) -> str:
+    """The text in so many lines of :data:`WIDTH` columns, cut off if it is longer."""
+    return textwrap.fill(text, WIDTH, max_lines=lines, placeholder=" ...")
 
 
 def _losses(row: Row) -> str:

@@ -10,11 +10,12 @@ import time
 import pytest
 
 from automm_distill import cache
+from automm_distill.cache import entries
 
 SLOW_BUILDER = """
 import sys, time
 from pathlib import Path
-from distillation import store
+from automm_distill import cache
 def build(folder):
     folder.mkdir()
     (folder / "weights").write_text(sys.argv[2])
@@ -100,11 +101,11 @@ def test_damaged_entry_is_set_aside_and_made_anew(tmp_path, caplog, damage):
     assert len(list(tmp_path.glob("entry.damaged-*"))) == 1
 
 
-def test_killed_build_leaves_nothing_that_looks_finished_and_is_swept(tmp_path):
+def test_killed_build_leaves_nothing_that_looks_finished_and_is_removed(tmp_path):
     path = tmp_path / "entry"
     process = start(path, "half", 60)
     assert process.stdout.readline() == "building\n"
-    assert cache.remove_unfinished(tmp_path) == 0, "a living build must not be varied_flags"
+    assert cache.remove_unfinished(tmp_path) == 0, "what a living process builds must stay"
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not path.exists()
@@ -117,7 +118,7 @@ def test_second_process_waits_and_takes_what_the_first_made(tmp_path, caplog):
     path = tmp_path / "entry"
     process = start(path, "first", 2)
     assert process.stdout.readline() == "building\n"
-    caplog.set_level("INFO", logger="distillation")
+    caplog.set_level("INFO", logger="automm_distill")
     with pytest.raises(KeyError):  # the first one's training_info have no text: proof that nothing was built here
         cache.get_or_build(path, {}, not_before=time.time(), build=write("second"), load=read)
     assert "waiting" in caplog.text
@@ -133,6 +134,63 @@ def test_manifest_is_part_of_the_entry_and_lists_its_files(tmp_path):
     assert manifest["recipe"] == {"seed": 3}
     assert list(manifest["files"]) == ["weights"]
     assert manifest["finished"] >= started
+
+
+def test_folder_that_its_builder_finishes_meanwhile_is_not_counted_as_unfinished(tmp_path, monkeypatch):
+    (tmp_path / ".partial-run").mkdir()
+    lock = entries.FileLock
+
+    def finished_while_waiting(*args, **kwargs):
+        (tmp_path / ".partial-run").rename(tmp_path / "run")
+        return lock(*args, **kwargs)
+
+    monkeypatch.setattr(entries, "FileLock", finished_while_waiting)
+    assert cache.remove_unfinished(tmp_path) == 0
+    assert (tmp_path / "run").is_dir()
+
+
+def test_lock_files_of_killed_runs_are_removed_but_not_those_that_are_held(tmp_path):
+    with cache.locked(tmp_path / "living", disposable=True):
+        (tmp_path / ".killed.lock").touch()
+        held = subprocess.run(
+            [sys.executable, "-c", REMOVE_UNFINISHED, str(tmp_path)], capture_output=True, text=True, check=True
+        )
+        assert held.stdout == "0\n"
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".living.lock"]
+
+
+REMOVE_UNFINISHED = """
+import sys
+from pathlib import Path
+from automm_distill import cache
+print(cache.remove_unfinished(Path(sys.argv[1]), disposable_locks=True))
+"""
+
+
+def test_age_of_an_entry_is_told_by_the_file_systems_clock(tmp_path, monkeypatch):
+    """The clock of a machine that is an hour ahead of the file server must not make a fresh entry look old."""
+    path = tmp_path / "entry"
+    started = cache.file_system_time(tmp_path)
+    monkeypatch.setattr(entries.time, "time", lambda: started - 3600)  # the builder's clock is an hour behind
+    cache.get_or_build(path, {}, not_before=started, build=write("one"), load=read)
+    assert cache.get_or_build(path, {}, not_before=started, build=write("two"), load=read) == (("one", "one"), True)
+
+
+def test_entry_is_loaded_at_once_or_not_at_all(tmp_path):
+    path = tmp_path / "entry"
+    with pytest.raises(cache.NotAvailable, match="entry is gone"):
+        cache.load_now(path, read)
+    cache.get_or_build(path, {}, not_before=0, build=write("one"), load=read)
+    assert cache.load_now(path, read) == ("one", "one")
+    (path / "weights").write_text("damaged")
+    with pytest.raises(cache.NotAvailable, match="entry is damaged: weights is changed"):
+        cache.load_now(path, read)
+    process = start(path, "half", 60)
+    assert process.stdout.readline() == "building\n"
+    with pytest.raises(cache.NotAvailable, match="another run is replacing entry"):
+        cache.load_now(path, read)
+    process.kill()
+    process.wait()
 
 
 def test_entry_about_to_be_replaced_survives_a_kill(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-import automm_distillation_glue
-import automm_distillation_pawsx
+from automm_distill import __version__, automm, cache, experiment, training
 from automm_distill.cli import run_script
+from automm_distill.evaluation import speed
+from automm_distill.versions import TRAINING_FORMAT
 
 ROOT = Path(__file__).parent.parent
 QUICK = ["--max_epochs", "1", "--teacher_max_epochs", "1", "--batch_size", "32", "--num_workers", "0", "--num_gpu", "0"]
@@ -32,11 +35,11 @@ def flags(checkpoints, datasets_folder, tmp_path):
 
 
 def glue(*argv):
-    return run_script(automm_distillation_glue.get_parser(), "glue", argv)
+    return run_script("glue", argv)
 
 
 def pawsx(*argv):
-    return run_script(automm_distillation_pawsx.get_parser(), "pawsx", argv)
+    return run_script("pawsx", argv)
 
 
 def rows(tmp_path):
@@ -61,12 +64,16 @@ def test_glue_run_ends_in_a_table_a_row_and_a_student_that_a_new_process_loads(f
     (row,) = rows(tmp_path)
     scores = row["scores"]["test"]["accuracy"]
     assert set(scores) == {"teacher", "baseline", "student"}
-    for wanted in (*(f"{score:.5f}" for score in scores.values()), "Distillation", "Speed-up", row["paths"]["student"]):
-        assert wanted in out
-    gain = row["uncertainty"]["test"]["accuracy"]["gain"]
-    closing = " ".join(out.rstrip().splitlines()[-2:])
-    assert f"{abs(100 * gain['value']):.1f} points" in closing
-    assert "on these 60 test rows" in closing
+    for text in (*(f"{score:.4f}" for score in scores.values()), "gain (95 % CI)", "ratio", "speed-up"):
+        assert text in out
+    assert len(out.splitlines()) <= 14
+    gain = row["bootstrap"]["test"]["accuracy"]["gain"]
+    assert f"student - baseline is {100 * gain['value']:+.1f} points accuracy on 60 rows" in " ".join(out.split())
+    run_folder = Path(row["paths"]["student"]).parent
+    assert str(run_folder / "student") in out
+    summary = (run_folder / "summary.md").read_text()
+    for text in ("## Loss terms", "McNemar's test", "one row at a time", "Training time", row["paths"]["predictions"]):
+        assert text in summary
     for noise in ("Tip", "Seed set", "GPU available", "saving model", "Warning", "AutoMM", "Load pretrained"):
         assert noise not in out + captured.err
 
@@ -77,13 +84,15 @@ def test_glue_run_ends_in_a_table_a_row_and_a_student_that_a_new_process_loads(f
     ratio = row["distillation_ratio"]["test"]["accuracy"]
     if ratio["value"] is None:
         assert scores["teacher"] <= scores["baseline"]
-        assert ratio["reason"] in out.replace("\n", " ")
+        assert ratio["reason"] in summary
     else:
         expected = (scores["student"] - scores["baseline"]) / (scores["teacher"] - scores["baseline"])
         assert ratio["value"] == pytest.approx(expected)
 
     assert set(row["validation"]["accuracy"]) == {"teacher", "baseline", "student"}
     assert row["settings"]["glue_task"] == "rte"
+    assert (row["version"], row["training_format"]) == (__version__, TRAINING_FORMAT)
+    assert set(row["cache_entries"]) == {path.name for path in (tmp_path / "cache").iterdir() if path.is_dir()}
     assert row["device"]["precision"] == "32"
     assert set(row["speed_up"]) == {"forward", "latency", "end_to_end"}
     assert row["speed_up"]["forward"]["repeats"] >= 10
@@ -146,7 +155,9 @@ def test_mnli_reports_both_test_sets_and_runs_without_a_baseline(flags, tmp_path
     assert list(row["scores"]) == ["matched", "mismatched"]
     assert set(row["scores"]["matched"]["accuracy"]) == {"teacher", "student"}
     assert row["distillation_ratio"]["matched"]["accuracy"] == {"value": None, "reason": "no baseline score"}
-    assert "n/a on matched (accuracy): no baseline score" in capfd.readouterr().out
+    assert "No baseline was trained" in capfd.readouterr().out
+    summary = (Path(row["paths"]["student"]).parent / "summary.md").read_text()
+    assert "n/a on matched (accuracy): no baseline score" in summary
     assert row["rows"]["test"] == {"matched": 40, "mismatched": 60}
 
 
@@ -181,7 +192,7 @@ def test_demo_runs_the_whole_flow(script, sets, tmp_path, capfd):
     (row,) = rows(tmp_path)
     assert list(row["scores"]) == sets
     assert row["demonstration"] is True
-    assert "This was a demonstration" in capfd.readouterr().out
+    assert "Demonstration on generated sentences" in capfd.readouterr().out
 
 
 def test_two_parallel_runs_train_one_teacher_and_lose_no_row(flags, tmp_path):
@@ -232,3 +243,134 @@ def test_mistakes_end_before_training_in_one_line(flags, tmp_path, capfd, argv, 
     assert line in message
     assert "Traceback" not in error
     assert not [path for path in (tmp_path / "cache").glob("*") if path.is_dir()]
+
+
+def out_of_gpu_memory(*args, **kwargs):
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+def interrupted(*args, **kwargs):
+    raise KeyboardInterrupt
+
+
+def test_result_survives_a_timing_that_runs_out_of_memory(flags, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(speed, "measure", out_of_gpu_memory)
+    assert glue("--glue_task", "rte", *flags) == 0
+    (row,) = rows(tmp_path)
+    assert set(row["scores"]["test"]["accuracy"]) == {"teacher", "baseline", "student"}
+    assert row["speed_up"]["reason"].startswith("out of memory on the GPU")
+    out = capfd.readouterr().out
+    assert "Speed-up n/a: out of memory on the GPU" in out
+
+
+def test_result_survives_ctrl_c_during_the_timing(flags, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(speed, "measure", interrupted)
+    assert glue("--glue_task", "rte", *flags) == 130
+    assert "interrupted" in capfd.readouterr().err
+    (row,) = rows(tmp_path)
+    assert set(row["scores"]["test"]["accuracy"]) == {"teacher", "baseline", "student"}
+    assert row["speed_up"] == {"reason": "the run ended before it was measured"}
+
+
+@pytest.mark.parametrize("trouble", ["gone", "replaced"])
+def test_timing_neither_trains_nor_waits_for_a_teacher(flags, tmp_path, capfd, monkeypatch, trouble):
+    fits = []
+    distill = training.distill
+    teacher_lock = []
+
+    def distill_while_the_teacher_goes(targets, run_folder, context):
+        student = distill(targets, run_folder, context)
+        (teacher,) = (tmp_path / "cache").glob("teacher-*")
+        if trouble == "gone":
+            shutil.rmtree(teacher)
+        else:
+            teacher_lock.append(hold_lock(teacher))
+        fits.append("student")
+        return student
+
+    monkeypatch.setattr(experiment, "distill", distill_while_the_teacher_goes)
+    assert glue("--glue_task", "rte", *flags) == 0
+    for process in teacher_lock:
+        process.kill()
+        process.wait()
+    (row,) = rows(tmp_path)
+    assert fits == ["student"]
+    reason = "is gone" if trouble == "gone" else "another run is replacing"
+    assert reason in row["speed_up"]["reason"]
+    assert "Speed-up n/a: the teacher could not be loaded" in capfd.readouterr().out
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from automm_distill import cache
+with cache.locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def hold_lock(path):
+    """Another process that has the cache entry's lock."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_training_that_runs_out_of_memory_is_one_line(flags, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(automm, "fit", out_of_gpu_memory)
+    assert glue("--glue_task", "rte", *flags) == 1
+    error = capfd.readouterr().err
+    assert "out of memory on the GPU; try a smaller --per_gpu_batch_size" in error
+    assert "Traceback" not in error
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+
+
+def test_disk_that_fills_up_during_a_fit_is_one_line_and_loses_nothing(flags, tmp_path):
+    """A limit on the size of files stands for the full disk: AutoGluon's checkpoint does not fit."""
+    limited = f'ulimit -f 40; exec {sys.executable} {ROOT / "automm_distillation_glue.py"} "$@"'
+    process = subprocess.run(
+        ["bash", "-c", limited, "bash", "--glue_task", "rte", *flags], capture_output=True, text=True, timeout=300
+    )
+    assert process.returncode == 1, process.stderr
+    assert "the disk is full" in process.stderr.splitlines()[-1]
+    assert "Traceback" not in process.stderr
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+
+
+def test_quiet_prints_the_result_only_and_verbose_the_whole_summary(flags, tmp_path, capfd):
+    assert glue("--glue_task", "rte", *flags, "--quiet", "--temperature_scaling", "squared") == 0
+    captured = capfd.readouterr()
+    assert "training the teacher" not in captured.err
+    assert "T 5 squared" in captured.out
+    assert "## Loss terms" not in captured.out
+    assert glue("--glue_task", "rte", *flags, "--resume", "--verbose") == 0
+    assert "## Loss terms" in capfd.readouterr().out
+
+
+def test_time_limit_ends_each_fit_and_too_short_a_one_is_a_line(flags, tmp_path, capfd):
+    long = [*flags, "--max_epochs", "1000", "--teacher_max_epochs", "1000"]
+    assert glue("--glue_task", "rte", *long, "--time_limit", "5") == 0
+    (row,) = rows(tmp_path)
+    assert all(fit["epochs"] < 1000 and fit["seconds"] < 60 for fit in row["training"].values())
+    capfd.readouterr()
+    assert glue("--glue_task", "rte", *long, "--time_limit", "1", "--max_train_rows", "100") in (0, 1)
+    error = capfd.readouterr().err
+    assert "Traceback" not in error
+
+
+def test_result_is_pruned_by_nobody_while_the_run_goes_on(flags, tmp_path, monkeypatch):
+    """The cache command must not remove a teacher between its training and its timing."""
+    distill, removed = training.distill, []
+
+    def distill_while_somebody_prunes(targets, run_folder, context):
+        removed.extend(cache.remove(path) for path in (tmp_path / "cache").iterdir() if path.is_dir())
+        return distill(targets, run_folder, context)
+
+    monkeypatch.setattr(experiment, "distill", distill_while_somebody_prunes)
+    assert glue("--glue_task", "rte", *flags) == 0
+    assert removed == [False, False, False]
+    assert "forward" in rows(tmp_path)[0]["speed_up"]
+    assert all(cache.remove(path) for path in (tmp_path / "cache").iterdir() if path.is_dir())

@@ -28,13 +28,13 @@ def gpus(monkeypatch, count, bf16=True):
 @pytest.mark.parametrize(
     ("present", "num_gpu", "precision", "expected"),
     [
-        (0, -1, "16-mixed", (0, "32", "cpu")),
+        (0, -1, "16", (0, "32", "cpu")),
         (0, 0, "32", (0, "32", "cpu")),
-        (2, -1, "16", (2, "16-mixed", "gpu")),
-        (2, 1, "bf16", (1, "bf16-mixed", "gpu")),
-        (2, 0, "16-mixed", (0, "32", "cpu")),
+        (2, -1, "16", (2, "16", "gpu")),
+        (2, 1, "bf16", (1, "bf16", "gpu")),
+        (2, 0, "16", (0, "32", "cpu")),
         (2, 0, "auto", (0, "32", "cpu")),
-        (2, 1, "auto", (1, "bf16-mixed", "gpu")),
+        (2, 1, "auto", (1, "bf16", "gpu")),
     ],
 )
 def test_device_and_precision(monkeypatch, present, num_gpu, precision, expected):
@@ -45,14 +45,14 @@ def test_device_and_precision(monkeypatch, present, num_gpu, precision, expected
 
 def test_automatic_precision_of_a_gpu_without_bf16(monkeypatch, caplog):
     gpus(monkeypatch, 1, bf16=False)
-    assert choose_device(-1, "auto").precision == "16-mixed"
+    assert choose_device(-1, "auto").precision == "16"
     assert not caplog.text
 
 
 def test_precision_that_the_device_lacks_is_replaced_and_said(monkeypatch, caplog):
     gpus(monkeypatch, 1, bf16=False)
-    assert choose_device(-1, "bf16-mixed").precision == "32"
-    assert "precision bf16-mixed is not to be had on this a GPU: using 32" in caplog.text
+    assert choose_device(-1, "bf16").precision == "32"
+    assert "precision bf16 is not supported on this a GPU; using 32" in caplog.text
 
 
 def test_more_gpus_than_there_are_is_refused(monkeypatch):

@@ -9,19 +9,14 @@ import pandas as pd
 import pytest
 
 from automm_distill.errors import UserError
-from automm_distill.results import (
-    append_row,
-    read_rows,
-    require_appendable,
-    require_room,
-    require_writable,
-    write_predictions,
-)
+from automm_distill.predictions import write_predictions
+from automm_distill.preflight import _require_appendable, _require_room, require_writable
+from automm_distill.results import append_row, complete_row, read_rows
 
 APPEND = """
 import sys
 from pathlib import Path
-from distillation.results import append_row
+from automm_distill.results import append_row
 for number in range(50):
     append_row(Path(sys.argv[1]), {"writer": sys.argv[2], "number": number, "filler": "x" * 5000})
 """
@@ -41,8 +36,49 @@ def test_half_written_last_line_spoils_no_other(tmp_path):
 
 
 def test_line_separators_within_a_row_break_no_line(tmp_path):
-    append_row(tmp_path, {"settings": {"dataset_path": "odd\u2028name"}})
-    assert read_rows(tmp_path / "results.jsonl") == ([{"settings": {"dataset_path": "odd\u2028name"}}], 0)
+    row = {"format": 2, "settings": {"dataset_path": "odd\u2028name"}}
+    append_row(tmp_path, row)
+    assert read_rows(tmp_path / "results.jsonl") == ([row], 0)
+
+
+def test_row_is_completed_in_its_place_and_no_other_line_changes(tmp_path):
+    path = tmp_path / "results.jsonl"
+    for run in ("a", "b", "c"):
+        append_row(tmp_path, {"run": run, "speed_up": None})
+    path.write_text(path.read_text() + '{"run": "d", "half')
+    complete_row(tmp_path, {"run": "b", "speed_up": 2.0})
+    assert path.read_text().split("\n") == [
+        '{"run": "a", "speed_up": null}',
+        '{"run": "b", "speed_up": 2.0}',
+        '{"run": "c", "speed_up": null}',
+        '{"run": "d", "half',
+    ]
+    assert [file.name for file in tmp_path.iterdir() if "lock" not in file.name] == ["results.jsonl"]
+
+
+def test_row_whose_line_was_removed_meanwhile_is_appended(tmp_path):
+    append_row(tmp_path, {"run": "a"})
+    complete_row(tmp_path, {"run": "b"})
+    assert (tmp_path / "results.jsonl").read_text() == '{"run": "a"}\n{"run": "b"}\n'
+
+
+COMPLETE = """
+import sys
+from pathlib import Path
+from automm_distill.results import append_row, complete_row
+for number in range(25):
+    row = {"run": f"{sys.argv[2]}-{number}", "filler": "x" * 5000}
+    append_row(Path(sys.argv[1]), row)
+    complete_row(Path(sys.argv[1]), row | {"speed_up": 2})
+"""
+
+
+def test_parallel_runs_complete_their_rows_and_lose_none(tmp_path):
+    writers = [subprocess.Popen([sys.executable, "-c", COMPLETE, str(tmp_path), str(name)]) for name in range(4)]
+    assert [writer.wait() for writer in writers] == [0] * 4
+    rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert sorted(row["run"] for row in rows) == sorted(f"{name}-{number}" for name in range(4) for number in range(25))
+    assert {row["speed_up"] for row in rows} == {2}
 
 
 def test_row_with_nan_is_refused_rather_than_written_as_broken_json(tmp_path):
@@ -73,13 +109,13 @@ def test_folder_that_cannot_be_written_to_is_refused(tmp_path):
 
 
 def test_results_file_that_no_row_can_be_added_to_is_refused(tmp_path):
-    require_appendable(tmp_path)
+    _require_appendable(tmp_path)
     assert not list(tmp_path.iterdir()), "looking leaves nothing behind"
     (tmp_path / "results.jsonl").mkdir()
     with pytest.raises(UserError, match=r"results\.jsonl cannot be written to: Is a directory"):
-        require_appendable(tmp_path)
+        _require_appendable(tmp_path)
 
 
 def test_full_disk_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"GB free on that disk, about 1000000\.0 GB are needed"):
-        require_room(tmp_path, "--output_folder", 10**15)
+        _require_room(tmp_path, "--output_folder", 10**15)

@@ -133,6 +133,45 @@ def test_bad_rows_are_refused_in_one_line(task, frame, line):
         clean(frame, task, "x")
 
 
+def test_label_that_is_a_list_is_refused_in_one_line():
+    with pytest.raises(UserError, match=r"x: label \[1\] is not one of 0 \(entailment\)"):
+        clean(PAIRS.assign(label=[[1], [0], [1]]), RTE, "x")
+
+
+def test_regression_whose_labels_are_all_the_same_is_refused_as_that(tmp_path):
+    write_splits(tmp_path / "stsb", dict.fromkeys(STSB.splits, pd.concat([PAIRS.assign(label=3.0)] * 20)))
+    with pytest.raises(UserError, match=r"stsb/train: all 60 labels are 3; a regression needs different ones"):
+        load_splits(make_settings(glue_task="stsb"), tmp_path)
+
+
+def test_ids_have_one_spelling_in_all_languages(tmp_path, caplog):
+    """A column with a missing entry is read as 1.0, 2.0: the same sentences as 1, 2 in another language."""
+    whole = pd.DataFrame(
+        {"id": [1, 2, 3, 4], "sentence1": list("abcd"), "sentence2": list("efgh"), "label": [0, 1] * 2}
+    )
+    write_splits(tmp_path / "en", dict.fromkeys(("train", "validation", "test"), whole))
+    write_splits(tmp_path / "de", dict.fromkeys(("train", "validation", "test"), whole.astype({"id": float})))
+    settings = make_settings("pawsx", pawsx_teacher_tasks=("en", "de"), pawsx_student_tasks=("en", "de"))
+    tests = load_splits(settings, tmp_path).tests
+    assert tests["en"]["id"].tolist() == tests["de"]["id"].tolist() == ["1", "2", "3", "4"]
+    assert "share no ids" not in caplog.text
+    write_splits(tmp_path / "de", {"test": whole.assign(id=[11, 12, 13, 14])})
+    load_splits(settings, tmp_path)
+    assert "the test sets of en, de share no ids: their rows are taken as independent" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["state.json", "dataset_info.json", "data-00000-of-00001.arrow", "cut off"])
+def test_broken_save_to_disk_folder_is_one_line(tmp_path, damage):
+    datasets.DatasetDict(dict.fromkeys(RTE.splits, datasets.Dataset.from_pandas(PAIRS))).save_to_disk(tmp_path / "rte")
+    if damage == "cut off":
+        path = tmp_path / "rte" / "train" / "data-00000-of-00001.arrow"
+        path.write_bytes(path.read_bytes()[:100])
+    else:
+        (tmp_path / "rte" / "train" / damage).unlink()
+    with pytest.raises(UserError, match=r"--dataset_path: .*rte.*; save it again"):
+        read_splits(tmp_path, RTE, RTE.splits)
+
+
 def test_rows_without_label_or_text_are_dropped_and_counted(caplog):
     frame = pd.DataFrame(
         {
@@ -142,7 +181,7 @@ def test_rows_without_label_or_text_are_dropped_and_counted(caplog):
             "label": [0, 1, 1, -1, 0, None],
         }
     )
-    caplog.set_level("INFO", logger="distillation")
+    caplog.set_level("INFO", logger="automm_distill")
     assert clean(frame, pawsx_task("de"), "de/train")["id"].tolist() == ["0"]
     assert "de/train: dropped 2 of 6 rows without a label" in caplog.text
     assert "de/train: dropped 3 of 6 rows without text" in caplog.text

@@ -1,6 +1,7 @@
 """Pretrained checkpoints: found, fetched and identified by content before anything is trained."""
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from automm_distill.inputs import hub
 # AutoGluon reads the PyTorch weights only; a hub repository often carries the same weights for other frameworks too.
 _SMALL_FILES = ("*.json", "*.txt", "*.model", "*.bpe")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,9 @@ def _download(flag: str, name: str) -> Path:
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
         reason = f"the hub says: {(str(error).splitlines() or [type(error).__name__])[0]}"
     try:
-        return Path(huggingface_hub.snapshot_download(name, local_files_only=True))
+        path = Path(huggingface_hub.snapshot_download(name, local_files_only=True))
+        log.info("%s: %s; using the copy in its cache on this machine", name, reason)
+        return path
     except (HFValidationError, OSError) as error:
         raise UserError(
             f"{flag} {name}: there is no such folder, {reason}, and the hub's cache on this machine "

@@ -1,15 +1,12 @@
 """Whether the Hugging Face hub can be reached, found out in seconds rather than by its clients' long retries."""
 
 import functools
-import logging
 import queue
 import threading
 import urllib.error
 import urllib.request
 
 CONNECT_TIMEOUT_S = 4.0
-
-log = logging.getLogger(__name__)
 
 
 @functools.cache
@@ -31,11 +28,6 @@ def is_reachable() -> bool:
     except queue.Empty:
         reachable = False
     if not reachable:
-        log.info(
-            "%s did not answer within %g s: using what this machine has already",
-            huggingface_hub.constants.ENDPOINT,
-            CONNECT_TIMEOUT_S,
-        )
         huggingface_hub.constants.HF_HUB_OFFLINE = True
         datasets.config.HF_HUB_OFFLINE = True
     return reachable

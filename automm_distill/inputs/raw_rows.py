@@ -1,5 +1,6 @@
 """Raw rows: from a local folder when it has them, else from the Hugging Face hub, which then fills the folder."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from automm_distill.tasks import Task
 
 FORMATS = ("parquet", "csv", "tsv", "jsonl")
 _SAVED = "dataset_dict.json"
+
+log = logging.getLogger(__name__)
 
 
 def read_splits(folder: Path, task: Task, splits: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -102,6 +105,10 @@ def _download(local: Path, task: Task) -> None:
             f"({datasets.config.HF_CACHE_HOME}) has no {task.hub_id}; give --dataset_path a folder with "
             f"{task.config}/{task.splits[0]}.parquet, or try --demo"
         ) from error
+    if not reachable:
+        log.info(
+            "the Hugging Face hub cannot be reached; using the copy of %s in its cache on this machine", task.config
+        )
     try:
         with cache.locked(local):
             if local.is_dir():  # another run was faster

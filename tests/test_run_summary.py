@@ -1,0 +1,140 @@
+"""What a run prints: short, 80 columns, the answer in words; and the whole of it in summary.md."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from automm_distill import run_summary
+from automm_distill.evaluation.scores import compare
+from automm_distill.tasks import GLUE_TASKS, PAWSX_LANGUAGES, Task, pawsx_task
+
+from .conftest import make_settings
+
+SKILLS = {"teacher": 0.9, "baseline": 0.75, "student": 0.8}
+TERM = {"weight": 1.0, "first_epoch": 1.0, "last_epoch": 0.5, "logits_share": 0.5, "feature_share": 0.5}
+
+
+def made_up_row(
+    task: Task, sets: list[str], *, rows: int = 400, skills: dict[str, float] = SKILLS, **parts: Any
+) -> dict[str, Any]:
+    """The row of a run on ``task`` whose models are right as often as ``skills`` say."""
+    random = np.random.default_rng(3)
+    labels = random.integers(0, 2, rows)
+    frame = pd.DataFrame({"id": [str(number) for number in range(rows)], "label": labels})
+    predictions = {
+        role: {
+            name: np.eye(2)[np.where(random.uniform(size=rows) < skill, labels, 1 - labels)]
+            for name in (*sets, "validation")
+        }
+        for role, skill in skills.items()
+    }
+    pool = task.name == "pawsx"
+    comparison = compare(task, dict.fromkeys((*sets, "validation"), frame), predictions, pool=pool)
+    return {
+        "task": "pawsx en+de+es+fr+ja+ko+zh -> en+de+es+fr+ja+ko+zh" if pool else task.name,
+        "problem_type": task.problem_type,
+        "demonstration": False,
+        "settings": vars(make_settings(teacher_model="google/bert_uncased_L-12_H-768_A-12")),
+        "speed_up": {"forward": {"ratio": 1.93, "low": 1.8, "high": 2.1, "rows": 64, "batch_size": 32}},
+        "rows": {"test": {name: rows * (len(sets) if name == "all" else 1) for name in comparison["scores"]}},
+        "training": {"student": {"seconds": 3.0, "loss_terms": {"hard_label": TERM, "soft_label": TERM}}},
+        "seconds": {},
+        "device": {"name": "CPU", "threads": 2, "precision": "32"},
+        "text_columns": ["sentence1"],
+        "paths": {"student": "/r/run/student", "results": "/r/results.jsonl"},
+        **comparison,
+    } | parts
+
+
+def printed(row: dict[str, Any], **how: bool) -> list[str]:
+    console = Console(file=io.StringIO(), width=80)
+    run_summary.print_summary(row, Path("results/20261125-101112-mnli-abcdef"), console, **how)
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("task", "sets"),
+    [
+        (GLUE_TASKS["rte"], ["test"]),
+        (GLUE_TASKS["mrpc"], ["test"]),
+        (GLUE_TASKS["mnli"], ["matched", "mismatched"]),
+        (pawsx_task("en"), list(PAWSX_LANGUAGES)),
+    ],
+)
+@pytest.mark.parametrize("speed_up", [{"forward": {"ratio": 1.93}}, {"reason": "the teacher could not be loaded"}])
+def test_screen_shows_at_most_14_lines_of_80_columns(task: Task, sets: list[str], speed_up: dict[str, Any]) -> None:
+    terms = {"hard_label": TERM | {"feature_share": 0.001}, "soft_label": TERM | {"feature_share": 0.97}}
+    row = made_up_row(
+        task,
+        sets,
+        rows=9832,
+        speed_up=speed_up,
+        demonstration=True,
+        training={"student": {"seconds": 3.0, "loss_terms": terms}},
+    )
+    lines = printed(row)
+    assert len(lines) <= 14, lines
+    assert max(map(len, lines)) <= 80, lines
+
+
+def test_pawsx_shows_all_and_the_worst_language() -> None:
+    row = made_up_row(pawsx_task("en"), list(PAWSX_LANGUAGES))
+    worst = min(PAWSX_LANGUAGES, key=lambda language: row["scores"][language]["accuracy"]["student"])
+    shown = [line.split()[0:2] for line in printed(row) if line.startswith(("all ", "worst"))]
+    assert shown == [["all", "(2,800)"], ["worst:", worst]]
+    summary = run_summary.markdown(row)
+    assert all(f"| {language} (400) |" in summary for language in PAWSX_LANGUAGES)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "student", "rows", "words"),
+    [
+        (0.7, 0.85, 2000, "Better: student - baseline is +"),
+        (0.85, 0.7, 2000, "Worse: student - baseline is -"),
+        (0.8, 0.8, 200, "No clear difference: student - baseline is "),
+    ],
+)
+def test_verdict_in_words_that_people_decide_by(baseline: float, student: float, rows: int, words: str) -> None:
+    skills = {"teacher": 0.95, "baseline": baseline, "student": student}
+    row = made_up_row(GLUE_TASKS["rte"], ["test"], skills=skills, rows=rows)
+    sentence = run_summary.verdict(row)
+    assert sentence.startswith(words)
+    assert f"on {rows:,} rows" in sentence
+    assert ("Seeing one point would take about" in sentence) == words.startswith("No clear")
+
+
+def test_models_that_answer_alike_are_equal() -> None:
+    row = made_up_row(GLUE_TASKS["rte"], ["test"])
+    row["bootstrap"]["test"]["accuracy"]["gain"] = {"value": 0.001, "low": -0.003, "high": 0.004}
+    sentence = "Equal within half a point: student - baseline is +0.1 points accuracy on 400 rows."
+    assert run_summary.verdict(row) == sentence
+
+
+def test_advice_names_the_flag_of_a_loss_that_does_nothing_or_everything() -> None:
+    terms = {
+        "hard_label": TERM | {"feature_share": 0.02},
+        "soft_label": TERM | {"feature_share": 0.979},
+        "output_feature": TERM | {"feature_share": 0.001},
+    }
+    row = made_up_row(GLUE_TASKS["rte"], ["test"], training={"student": {"seconds": 1.0, "loss_terms": terms}})
+    soft, feature = run_summary.advice(row)
+    assert soft == "--soft_label_weight 1: 98% of the gradient; lower it to let other losses count"
+    assert feature == "--output_feature_loss_weight 1: 0.1% of the gradient; raise it or set it to 0"
+    alone = made_up_row(
+        GLUE_TASKS["rte"],
+        ["test"],
+        training={"student": {"seconds": 1.0, "loss_terms": {"soft_label": TERM | {"feature_share": 1.0}}}},
+    )
+    assert run_summary.advice(alone) == [], "a loss that is meant to be alone"
+
+
+def test_everything_adds_the_whole_summary() -> None:
+    row = made_up_row(GLUE_TASKS["rte"], ["test"])
+    text = "\n".join(printed(row, everything=True))
+    assert run_summary.markdown(row) in text
+    assert "one row at a time" not in text, "not measured in this row"
