@@ -39,7 +39,7 @@ def leave_run(
     *,
     skills: Mapping[str, float | None] | None = None,
     languages: Sequence[str] | None = None,
-    rows: int = 400,
+    test_rows: int = 400,
     validation_score: float | None = 0.5,
     exactly: bool = False,
     **parts: Any,
@@ -51,7 +51,10 @@ def leave_run(
     """
     task = pawsx_task(languages[0]) if languages else GLUE_TASKS["rte"]
     frame = pd.DataFrame(
-        {"id": [str(number) for number in range(rows)], "label": np.random.default_rng(1).integers(0, 2, rows)}
+        {
+            "id": [str(number) for number in range(test_rows)],
+            "label": np.random.default_rng(1).integers(0, 2, test_rows),
+        }
     )
     tests = dict.fromkeys(languages or ["test"], frame)
     random = np.random.default_rng([settings.seed, *name.encode()])

@@ -1,6 +1,7 @@
 """Reports on made-up runs: what is averaged, what is left out, what is said, and what the numbers are."""
 
 import csv
+import gc
 import json
 import re
 import subprocess
@@ -17,11 +18,11 @@ from torch.utils.tensorboard import SummaryWriter
 from automm_distill.errors import UserError
 from automm_distill.evaluation.bootstrap import bootstrap_run
 from automm_distill.inputs.splits import load_splits
-from automm_distill.report import markdown, tables
+from automm_distill.report import markdown, score_by_cost, tables
 from automm_distill.report.command import run_report
 from automm_distill.report.runs import load_runs
 from automm_distill.report.seeds import holm, over_seeds
-from automm_distill.report.summary import choose, decide, summarize
+from automm_distill.report.summary import choose, decide, direction, summarize
 from automm_distill.results import append_row
 from automm_distill.text_table import as_markdown
 
@@ -282,7 +283,7 @@ def test_table_has_the_published_form_and_ratios(tmp_path):
         skills = {"teacher": 0.91726, "baseline": 0.89401, "student": student}
         settings = make_settings(**{FLAG: weight})
         speed_up = {"forward": {"ratio": 3.52}}
-        leave_run(tmp_path, settings, f"{weight}", skills=skills, rows=5463, exactly=True, speed_up=speed_up)
+        leave_run(tmp_path, settings, f"{weight}", skills=skills, test_rows=5463, exactly=True, speed_up=speed_up)
     task_runs = only_task(tmp_path)
     (table,) = tables.scores(task_runs, numbers(task_runs))
     lines = as_markdown(table).splitlines()
@@ -352,7 +353,9 @@ def verdict_of(folder, gains, rows, baseline=0.5):
     """Of runs whose students are better than their baselines by ``gains``, on so many test rows, all of them known."""
     for seed, gain in enumerate(gains):
         settings = make_settings(seed=seed)
-        leave_run(folder, settings, f"run-{seed}", skills={"baseline": baseline, "student": baseline + gain}, rows=rows)
+        leave_run(
+            folder, settings, f"run-{seed}", skills={"baseline": baseline, "student": baseline + gain}, test_rows=rows
+        )
     task_runs = only_task(folder)
     (decision,) = decide(task_runs, numbers(task_runs))
     return decision.verdict
@@ -457,6 +460,79 @@ def test_demonstrations_are_kept_apart(tmp_path):
     assert "generated sentences" in (tmp_path / "report" / "report.md").read_text()
 
 
+def test_runs_without_a_speed_up_are_reported_and_stay_out_of_its_plot(tmp_path):
+    """A run that ended after its scores were known, or whose teacher could not be loaded again, says why instead."""
+    reason = {"reason": "the run ended before it was measured"}
+    for seed, speed_up in ((1, {"forward": {"ratio": 3.0}}), (2, reason)):
+        leave_run(tmp_path, make_settings(seed=seed), f"timed-{seed}", speed_up=speed_up)
+    for seed in (1, 2):
+        leave_run(tmp_path, make_settings(seed=seed, temperature=2.0), f"untimed-{seed}", speed_up=reason)
+    (result,) = markdown.evaluate(load_runs([tmp_path]))
+    (table,) = tables.scores(result.task_runs, result.summaries)
+    assert [row[-2] for row in table.rows] == ["n/a", "3.00x"], "of the runs that were timed"
+    frame = tables.numbers_frame(result.task_runs, result.summaries, result.decisions)
+    assert frame["speed_up"].isna().tolist() == [True, False]
+    by_speed, by_size = score_by_cost.draw(result.task_runs, result.summaries, result.chosen).axes
+    assert drawn_at(by_speed) == {1.0, 3.0}
+    assert drawn_at(by_size) == {1.0, 4.0}
+
+
+def test_report_without_any_speed_up_says_so(tmp_path):
+    leave_run(tmp_path, make_settings(), "run", speed_up={"reason": "the teacher could not be loaded"})
+    (result,) = markdown.evaluate(load_runs([tmp_path]))
+    markdown.write([result], (), tmp_path / "report")
+    assert "not measured" in (tmp_path / "report" / "rte-score-by-speed-up-and-size.svg").read_text()
+    assert "| n/a | 25% |" in (tmp_path / "report" / "report.md").read_text()
+
+
+def drawn_at(axes):
+    """Where on the x axis there is a point."""
+    return {float(x) for line in axes.lines for x in line.get_xdata()}
+
+
+def test_a_gain_of_zero_is_neither_better_nor_worse(tmp_path):
+    skills = {"baseline": 0.8, "student": 0.8}
+    leave_run(tmp_path, make_settings(), "run", skills=skills, exactly=True)
+    (result,) = markdown.evaluate(load_runs([tmp_path]))
+    assert result.summaries[0].gain.mean == 0
+    assert result.decisions[0].verdict == "no clear difference"
+    (answer,) = markdown.sentences(result)
+    assert "is 0.8000, equal to the baseline's" in answer
+    assert "better" not in answer
+    assert "worse" not in answer
+    assert direction(0.1 + 0.2 - 0.3) == "equal", "but for rounding"
+
+
+def test_explanation_says_which_resamples_the_ratio_leaves_out(tmp_path):
+    leave_run(tmp_path, make_settings(), "run")
+    markdown.write(markdown.evaluate(load_runs([tmp_path])), (), tmp_path / "report")
+    text = " ".join((tmp_path / "report" / "report.md").read_text().split())
+    assert "its interval leaves out the resamples in which the teacher has no lead, at most 2.5 % of them" in text
+
+
+def test_predictions_are_not_kept_in_memory(tmp_path):
+    leave_sweep(tmp_path, weights=(0.1,))
+    loaded = load_runs([tmp_path])
+
+    def frames_in_memory():
+        gc.collect()
+        return sum(isinstance(thing, pd.DataFrame) for thing in gc.get_objects())
+
+    before = frames_in_memory()
+    results = markdown.evaluate(loaded)
+    assert results[0].summaries[0].rows is not None, "the files were read"
+    assert frames_in_memory() == before
+
+
+def test_a_flag_that_some_groups_do_not_use_varies_only_among_the_others(tmp_path):
+    """Without its weight the form of a loss means nothing: no column, no plot."""
+    for weight in (0.0, 0.1):
+        leave_run(tmp_path, make_settings(**{FLAG: weight}), f"{weight}")
+    assert only_task(tmp_path).columns == (FLAG,)
+    leave_run(tmp_path, make_settings(**{FLAG: 0.1}, output_feature_loss_type="cosine"), "cosine")
+    assert only_task(tmp_path).columns == (FLAG, "output_feature_loss_type")
+
+
 def test_equals_are_said_and_circumstances_are_named(tmp_path):
     for weight in (0.0, 0.1):
         leave_run(tmp_path, make_settings(**{FLAG: weight}), f"{weight}", validation_score=0.7)
@@ -473,14 +549,14 @@ def test_clear_gains_stay_clear_among_many_settings(tmp_path):
     """The p-value of 2,000 resamples must not end at 1 in 2,000."""
     for number in range(60):
         settings = make_settings(temperature=number + 1.0)
-        leave_run(tmp_path, settings, f"run-{number}", skills={"baseline": 0.2}, rows=200)
+        leave_run(tmp_path, settings, f"run-{number}", skills={"baseline": 0.2}, test_rows=200)
     task_runs = only_task(tmp_path)
     assert {decision.verdict for decision in decide(task_runs, numbers(task_runs))} == {"better (this seed only)"}
 
 
 def test_many_lines_have_colours_of_their_own(tmp_path):
     for number in range(9):
-        leave_run(tmp_path, make_settings(temperature=number + 1.0), f"run-{number}", rows=50)
+        leave_run(tmp_path, make_settings(temperature=number + 1.0), f"run-{number}", test_rows=50)
     loaded = load_runs([tmp_path])
     markdown.write(markdown.evaluate(loaded), (), tmp_path / "report")
     assert len(loaded.tasks[0].groups) == 9

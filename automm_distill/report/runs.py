@@ -7,7 +7,7 @@ from typing import Any
 
 from automm_distill import results
 from automm_distill.errors import UserError
-from automm_distill.settings import identity
+from automm_distill.settings import identity, local_path
 
 # What a row has had since version 0.1; a row without any of it is older and cannot be reported.
 REQUIRED_FIELDS = (
@@ -184,11 +184,11 @@ def _config(row: Mapping[str, Any], checkpoint_names: Mapping[str, str]) -> Conf
     del config["seed"]
     for role in ("teacher", "student"):
         fingerprint = row.get("checkpoints", {}).get(role)
-        config[f"{role}_model"] = checkpoint_names.get(fingerprint, settings[f"{role}_model"])
+        config[f"{role}_model"] = checkpoint_names.get(fingerprint, local_path(settings[f"{role}_model"]))
     config = {name: config[name] for name in settings if name in config}  # in the order of the command line
     config["training format"] = row.get("training_format")
-    if "fingerprint" not in row["rows"]:
-        config["rows dataset_path"] = settings.get("dataset_path")
+    if "fingerprint" not in row["rows"] and settings["dataset_path"] is not None:
+        config["rows dataset_path"] = local_path(settings["dataset_path"])
     for field in ENVIRONMENT_FIELDS:
         for name, value in row.get(field, {}).items():
             entries = value if isinstance(value, dict) else {"": value}
@@ -201,7 +201,7 @@ def _checkpoint_names(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     names: dict[str, str] = {}
     for row in rows:
         for role, fingerprint in row.get("checkpoints", {}).items():
-            names.setdefault(fingerprint, row["settings"][f"{role}_model"])
+            names.setdefault(fingerprint, local_path(row["settings"][f"{role}_model"]))
     return names
 
 
