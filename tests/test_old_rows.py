@@ -51,6 +51,7 @@ def test_old_rows_are_grouped_like_those_of_today():
     assert tasks["stsb"].groups[0].config["soft_label_loss_type"] == "mean_square_error", "it was the default"
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")
 def test_old_rows_make_a_whole_report(tmp_path, capsys):
     assert run_report([str(NEWEST), "--output_folder", str(tmp_path)]) == 0
     rows, _ = read_rows(NEWEST)

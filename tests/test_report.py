@@ -344,7 +344,7 @@ def test_one_setting_leaves_no_choice(tmp_path):
     assert re.fullmatch(
         r"The student's accuracy on test is 0\.\d{4}, \d+\.\d\d points better than the baseline's "
         r"\(95 % over test rows: "
-        r"[+-]\d+\.\d\d to [+-]\d+\.\d\d; over seeds: [+-]\d+\.\d\d to [+-]\d+\.\d\d\); this is .*\.",
+        r"[+-]\d+\.\d\d to [+-]\d+\.\d\d; over seeds: [+-]\d+\.\d\d to [+-]\d+\.\d\d\); the difference is .*\.",
         sentence,
     )
 
@@ -470,8 +470,9 @@ def test_runs_without_a_speed_up_are_reported_and_stay_out_of_its_plot(tmp_path)
     (result,) = markdown.evaluate(load_runs([tmp_path]))
     (table,) = tables.scores(result.task_runs, result.summaries)
     assert [row[-2] for row in table.rows] == ["n/a", "3.00x"], "of the runs that were timed"
-    frame = tables.numbers_frame(result.task_runs, result.summaries, result.decisions)
-    assert frame["speed_up"].isna().tolist() == [True, False]
+    lines = tables.csv_lines(result.task_runs, result.summaries, result.decisions)
+    assert [line["speed_up"] for line in lines] == [None, 3.0]
+    assert "1 configuration without a measured speed-up: not in the plot of the speed-up." in markdown.sentences(result)
     by_speed, by_size = score_by_cost.draw(result.task_runs, result.summaries, result.chosen).axes
     assert drawn_at(by_speed) == {1.0, 3.0}
     assert drawn_at(by_size) == {1.0, 4.0}

@@ -30,7 +30,7 @@ def draw(task_runs: TaskRuns) -> Figure | None:
         smoothed = [(number, *_smooth(steps, values)) for number, steps, values in runs]
         for number, steps, values in smoothed:
             axes.plot(steps, values, "-", lw=1, alpha=0.7, color=group_colours[number])
-        axes.set(title=name.replace("_", " "), xlabel="optimizer step")
+        axes.set(title=name.replace("_", " "), xlabel="optimizer step", ylabel="loss")
         all_values = np.concatenate([values for _, _, values in smoothed])
         if 0 < all_values.min() < all_values.max() / 10:
             axes.set_yscale("log")

@@ -17,11 +17,11 @@ REPORT, NUMBERS = "report.md", "settings.csv"
 
 # What the evidence for a gain means, as the end of a sentence.
 MEANINGS: Mapping[Evidence, str] = {
-    "clear": "this is clear over both test rows and seeds",
-    "these seeds only": "this is clear over the test rows, but not over seeds",
-    "this seed only": "this is clear over the test rows; one seed cannot show how much the seed matters",
-    "these test rows only": "this is clear over the seeds, but not over test rows",
-    "none": "this is no clear difference",
+    "clear": "the difference is clear over both test rows and seeds",
+    "these seeds only": "the difference is clear over the test rows, but not over seeds",
+    "this seed only": "the difference is clear over the test rows; one seed cannot show how much the seed matters",
+    "these test rows only": "the difference is clear over the seeds, but not over test rows",
+    "none": "the difference is not clear",
     "unknown": "without predictions or several seeds, chance cannot be ruled out",
 }
 
@@ -75,12 +75,12 @@ def write(results: Sequence[StudyResult], left_out: Sequence[str], folder: Path)
     if left_out:
         parts.append(f"Left out: {'; '.join(left_out)}.")
     parts.append(EXPLANATION)
-    frames = []
+    lines = []
     for result in results:
         parts += _section(result, plots.draw(result.task_runs, result.summaries, result.chosen, folder))
-        frames.append(tables.numbers_frame(result.task_runs, result.summaries, result.decisions))
+        lines += tables.csv_lines(result.task_runs, result.summaries, result.decisions)
     (folder / REPORT).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    pd.concat(frames, ignore_index=True).to_csv(folder / NUMBERS, index=False)
+    pd.DataFrame(lines).to_csv(folder / NUMBERS, index=False)
 
 
 def sentences(result: StudyResult) -> list[str]:
@@ -123,6 +123,11 @@ def _caveats(task_runs: TaskRuns, decisions: Sequence[Decision]) -> list[str]:
     incomplete = sum(decision.summary.rows is None for decision in decisions)
     if incomplete:
         lines.append(f"{_count(incomplete, 'configuration')} without all predictions: no intervals over test rows.")
+    untimed = sum(tables.speed_up(decision.summary.group) is None for decision in decisions)
+    if untimed:
+        lines.append(
+            f"{_count(untimed, 'configuration')} without a measured speed-up: not in the plot of the speed-up."
+        )
     return lines
 
 
@@ -162,11 +167,11 @@ def _common_settings(task_runs: TaskRuns) -> str:
     common = {
         name: value
         for name, value in task_runs.groups[0].config.items()
-        if all(group.config.get(name) == value for group in task_runs.groups) and value != ()
+        if all(group.config.get(name) == value for group in task_runs.groups) and value not in (None, ())
     }
     models = " -> ".join(format_value(common.get(f"{role}_model", "several")) for role in ("teacher", "student"))
     settings = " ".join(f"`{name} {format_value(value)}`" for name, value in common.items())
-    details = f"<details><summary>Settings that all of them share</summary>\n\n{settings}\n\n</details>"
+    details = f"<details><summary>Shared settings</summary>\n\n{settings}\n\n</details>"
     return f"{_size(task_runs)}; {models}.\n\n{details}"
 
 

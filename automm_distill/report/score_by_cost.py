@@ -18,7 +18,7 @@ def draw(task_runs: TaskRuns, summaries: Sequence[Summary], chosen: Decision | N
     Groups whose speed-up was not measured are in the plot of the size only.
     """
     figure = Figure(figsize=(9, 4), layout="constrained")
-    by_speed, by_size = figure.subplots(1, 2, sharey=True)
+    by_speed, by_size = figure.subplots(1, 2, sharey=True, gridspec_kw={"wspace": 0.06})
     students = list(dict.fromkeys(model_name(summary.group, "student") for summary in summaries))
     teachers = list(dict.fromkeys(model_name(summary.group, "teacher") for summary in summaries))
     labelled: set[str] = set()
@@ -27,9 +27,9 @@ def draw(task_runs: TaskRuns, summaries: Sequence[Summary], chosen: Decision | N
         marker = TEACHER_MARKERS[teachers.index(teacher) % len(TEACHER_MARKERS)]
         colour = colours(len(students))[students.index(student)]
         looks = {
-            f"teacher {teacher}": ("teacher", dict(marker=marker, color=TEACHER, ms=9)),
-            f"baseline {student}": ("baseline", dict(marker="s", color=colour, ms=6, mfc="none")),
-            f"student {student}": ("student", dict(marker="o", color=colour, ms=6, alpha=0.8)),
+            f"teacher: {teacher}": ("teacher", dict(marker=marker, color=TEACHER, ms=9)),
+            f"baseline: {student}": ("baseline", dict(marker="s", color=colour, ms=6, mfc="none")),
+            f"student: {student}": ("student", dict(marker="o", color=colour, ms=6, alpha=0.8)),
         }
         millions = {role: parameters(summary.group, role) / 1e6 for role in ("teacher", "student")}
         speed = speed_up(summary.group)

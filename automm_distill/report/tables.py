@@ -1,10 +1,9 @@
-"""The tables of a report, and its numbers as a data frame."""
+"""The tables of a report, and its numbers for a CSV file."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from automm_distill.evaluation.bootstrap import Interval
 from automm_distill.report.runs import RunGroup, TaskRuns, format_value
@@ -52,7 +51,7 @@ def verdicts(task_runs: TaskRuns, decisions: Sequence[Decision], chosen: Decisio
     return TextTable("verdicts (* corrected by Holm's method)", headings, rows, numbers)
 
 
-def numbers_frame(task_runs: TaskRuns, summaries: Sequence[Summary], decisions: Sequence[Decision]) -> pd.DataFrame:
+def csv_lines(task_runs: TaskRuns, summaries: Sequence[Summary], decisions: Sequence[Decision]) -> list[dict[str, Any]]:
     """A line per group, test set and metric; scores from 0 to 1, not in points."""
     decision_of = {id(decision.summary): decision for decision in decisions}
     lines = []
@@ -77,7 +76,7 @@ def numbers_frame(task_runs: TaskRuns, summaries: Sequence[Summary], decisions: 
             line |= {"validation": decision.validation.mean, "p_rows_holm": decision.p_rows}
             line |= {"p_seeds_holm": decision.p_seeds, "verdict": decision.verdict}
         lines.append(line)
-    return pd.DataFrame(lines)
+    return lines
 
 
 def speed_up(group: RunGroup) -> float | None:
