@@ -574,6 +574,14 @@ def test_script_ends_with_the_choice(tmp_path, capsys):
     assert out.rstrip().endswith(".")
 
 
+def test_help_needs_nothing_heavy():
+    code = "import sys, automm_distillation_report as script; script.run_report(['--help'])"
+    code = f"try:\n    {code}\nfinally:\n    print(sorted({{'pandas', 'torch', 'matplotlib'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert "its\ntest score is reported and never used for selection" in done.stdout
+    assert done.stdout.endswith("[]\n"), done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
