@@ -2,12 +2,12 @@
 
 import logging
 import shutil
-import tempfile
 from pathlib import Path
 
 from automm_distill import cache, logs
 from automm_distill.devices import Device, choose_device
 from automm_distill.errors import UserError
+from automm_distill.folders import require_writable
 from automm_distill.inputs import demo
 from automm_distill.inputs.checkpoints import find_checkpoint
 from automm_distill.inputs.splits import load_splits
@@ -52,19 +52,6 @@ def preflight(settings: Settings) -> RunContext:
     outputs = OUTPUT_BYTES * len(splits.student.train) if settings.teacher_outputs == "cached" else 0
     _require_room(cache_folder, "--finetuned_model_cache_folder", 5 * max(teacher.bytes, student.bytes) + outputs)
     return RunContext(settings, settings.tasks[0], splits, teacher, student, device, started)
-
-
-def require_writable(folder: Path, flag: str) -> None:
-    """Make ``folder`` and refuse one that cannot be written to.
-
-    :raises UserError: naming ``flag`` and the folder.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"room for one block")
-    except OSError as error:
-        raise UserError(f"{flag} {folder}: cannot be written to: {error.strerror}") from error
 
 
 def _require_appendable(folder: Path) -> None:

@@ -6,20 +6,22 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from automm_distill import __version__
 from automm_distill.predictions import PREDICTIONS
 from automm_distill.results import RESULTS, ROW_FORMAT
 from automm_distill.run_context import RunContext
-from automm_distill.training import TrainedModel
 from automm_distill.versions import TRAINING_FORMAT, library_versions
+
+if TYPE_CHECKING:
+    from automm_distill.training import TrainedModel
 
 NOT_MEASURED = {"reason": "the run ended before it was measured"}
 
 
 def make_row(
-    context: RunContext, run_folder: Path, models: Mapping[str, TrainedModel], comparison: Mapping[str, Any]
+    context: RunContext, run_folder: Path, models: Mapping[str, "TrainedModel"], comparison: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The row of a run whose speed-up is still to be measured.
 

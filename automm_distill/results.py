@@ -103,7 +103,7 @@ def upgrade(row: dict[str, Any]) -> dict[str, Any]:
     if "device" in row:
         precision = row["device"].get("precision", "")
         row["device"] = row["device"] | {"precision": precision.removesuffix("-mixed")}
-    paths = [info["path"] for info in row.get("training", {}).values() if "path" in info]
+    paths = [info["path"] for info in row.get("training", {}).values() if "from_cache" in info]  # not the student
     row["cache_entries"] = [Path(path).name for path in paths]
     return row
 

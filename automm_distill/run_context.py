@@ -72,10 +72,8 @@ class RunContext:
 
     @property
     def rows_fingerprint(self) -> str:
-        """Of all training, validation and test rows."""
-        folds = [self.splits.teacher.fingerprint, self.splits.student.fingerprint]
-        tests = [TrainValidation(frame, frame.iloc[:0]).fingerprint for frame in self.splits.tests.values()]
-        return cache.fingerprint({"folds": folds, "tests": dict(zip(self.splits.tests, tests, strict=True))})
+        """Of all rows that were read; which of them a run trains on follows from its settings, the seed included."""
+        return self.splits.fingerprint
 
     def data(self, role: str) -> TrainValidation:
         """The rows that the teacher, the baseline or the student is fitted on."""

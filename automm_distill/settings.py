@@ -351,21 +351,30 @@ class Settings:
     def identity(self) -> dict[str, Any]:
         """The settings that can change a run's result; two runs with the same ones, rows and checkpoints are the same.
 
-        Where data and checkpoints lie, and on which device the run was, is not part of it; nor is what a loss without
-        weight, or a regression, does not use.
+        See :func:`identity`.
         """
-        kept = {name: getattr(self, name) for name, flag in FLAGS.items() if flag.changes_result}
-        unused = {"dataset_path", "teacher_model", "student_model", "num_gpu", "precision"}
-        if self.aug_scale > 0:
-            kept["num_workers"] = self.num_workers  # each process augments by random numbers of its own
-        for weight, names in _USED_BY_LOSS.items():
-            if getattr(self, weight) == 0:
-                unused.update(names)
-        if self.tasks[0].is_regression:
-            unused.update(("temperature", "temperature_scaling"))
-        if self.teacher_outputs == "online":
-            unused.add("teacher_outputs_precision")
-        return {"benchmark": self.benchmark} | {name: value for name, value in kept.items() if name not in unused}
+        values = {made.name: getattr(self, made.name) for made in fields(self)}
+        return identity(values, is_regression=self.tasks[0].is_regression)
+
+
+def identity(values: Mapping[str, Any], *, is_regression: bool) -> dict[str, Any]:
+    """Of settings by name, as a row of ``results.jsonl`` keeps them, those that can change a run's result.
+
+    Where data and checkpoints lie, and on which device the run was, is not part of it; nor is what a loss without
+    weight, or a regression, does not use. Names that this version does not know stay.
+    """
+    unused = {name for name, flag in FLAGS.items() if not flag.changes_result}
+    unused.update(("dataset_path", "teacher_model", "student_model", "num_gpu", "precision"))
+    if values.get("aug_scale", 0) > 0:
+        unused.remove("num_workers")  # each process augments by random numbers of its own
+    for weight, names in _USED_BY_LOSS.items():
+        if values.get(weight) == 0:
+            unused.update(names)
+    if is_regression:
+        unused.update(("temperature", "temperature_scaling"))
+    if values.get("teacher_outputs") == "online":
+        unused.add("teacher_outputs_precision")
+    return {name: value for name, value in values.items() if name not in unused}
 
 
 FLAGS: dict[str, Flag] = {made.name: made.metadata["flag"] for made in fields(Settings) if "flag" in made.metadata}

@@ -1,20 +1,49 @@
 """Results of made-up runs, left as the scripts leave theirs."""
 
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from automm_distill.evaluation.scores import bootstrap_all, pooled, ratios, score_all
+from automm_distill.devices import Device
+from automm_distill.evaluation.scores import VALIDATION, compare
+from automm_distill.inputs.checkpoints import Checkpoint
+from automm_distill.inputs.splits import Splits, TrainValidation
+from automm_distill.result_row import make_row
 from automm_distill.results import PREDICTIONS, append_row, write_predictions
+from automm_distill.run_context import RunContext
+from automm_distill.settings import Settings
 from automm_distill.tasks import GLUE_TASKS, pawsx_task
 
 SKILLS = {"teacher": 0.9, "baseline": 0.75, "student": 0.8}
+SPEED_UP = {"forward": {"ratio": 2.0}}
+
+
+@dataclass
+class FittedModel:
+    """What a row says of a trained model."""
+
+    parameters: int
+    bytes: int
+    training_info: Mapping[str, Any] = field(default_factory=lambda: {"seconds": 1.0})
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def leave_run(
-    folder, settings, name, *, skills=None, languages=None, rows=400, validation_score=0.5, exactly=False, **parts
-):
+    folder: Path,
+    settings: Settings,
+    name: str,
+    *,
+    skills: Mapping[str, float | None] | None = None,
+    languages: Sequence[str] | None = None,
+    test_rows: int = 400,
+    validation_score: float | None = 0.5,
+    exactly: bool = False,
+    **parts: Any,
+) -> dict[str, Any]:
     """A row in ``folder``, and the predictions of models that are right as often as ``skills`` (None: no model) say.
 
     Test rows do not depend on the seed; which of them a model gets right does, unless it is ``exactly`` that share, the
@@ -22,7 +51,10 @@ def leave_run(
     """
     task = pawsx_task(languages[0]) if languages else GLUE_TASKS["rte"]
     frame = pd.DataFrame(
-        {"id": [str(number) for number in range(rows)], "label": np.random.default_rng(1).integers(0, 2, rows)}
+        {
+            "id": [str(number) for number in range(test_rows)],
+            "label": np.random.default_rng(1).integers(0, 2, test_rows),
+        }
     )
     tests = dict.fromkeys(languages or ["test"], frame)
     random = np.random.default_rng([settings.seed, *name.encode()])
@@ -33,38 +65,38 @@ def leave_run(
     }
     (folder / name).mkdir(parents=True)
     write_predictions(folder / name / PREDICTIONS, tests, outputs)
-    labels = pooled({language: frame["label"].to_numpy() for language in tests})
-    ids = pooled({language: frame["id"].to_numpy() for language in tests})
-    outputs = {role: pooled(sets) for role, sets in outputs.items()}
-    scores = score_all(task, labels, outputs)
-    row = {
-        "run": name,
+    fold = TrainValidation(frame.iloc[20:], frame.iloc[:20])
+    context = RunContext(
+        settings,
+        task,
+        Splits(fold, fold, tests, fingerprint=f"{len(frame)} rows"),
+        *(Checkpoint(Path(model), f"of {model}", 1) for model in (settings.teacher_model, settings.student_model)),
+        Device(0, "32", "CPU", 1),
+        started=0.0,
+    )
+    validation = fold.validation["label"].to_numpy()
+    comparison = compare(
+        task,
+        tests | {VALIDATION: fold.validation},
+        {role: sets | {VALIDATION: predicted(validation, 1.0, None)} for role, sets in outputs.items()},
+        pool=len(tests) > 1,
+    )
+    models = {role: FittedModel(*((4_000_000, 16) if role == "teacher" else (1_000_000, 4))) for role in outputs}
+    row = make_row(context, folder / name, models, comparison) | {
         "finished": f"2026-11-22T00:00:{settings.seed:02d}+00:00",
-        "task": task.name,
-        "problem_type": task.problem_type,
-        "demonstration": False,
-        "settings": asdict(settings),
-        "scores": scores,
         "validation": {"accuracy": dict.fromkeys(outputs, validation_score)},
-        "distillation_ratio": ratios(scores),
-        "uncertainty": bootstrap_all(task, labels, outputs, ids),
-        "speed_up": {"forward": {"ratio": 2.0}},
-        "rows": {
-            "student": {"train": 100, "validation": 20},
-            "test": {name: len(truth) for name, truth in labels.items()},
-        },
-        "training": {"student": {"seconds": 1.0}},
-        "size": {role: {"parameters": 4_000_000 if role == "teacher" else 1_000_000} for role in outputs},
-        "device": {"name": "CPU", "precision": "32"},
-        "versions": {"torch": "2.12.1"},
-        "paths": {"predictions": str(folder / name / PREDICTIONS), "student": str(folder / name / "student")},
-    } | parts
+        "speed_up": SPEED_UP,
+    }
+    row |= parts
     append_row(folder, row)
     return row
 
 
-def predicted(labels, skill, random):
-    """Probabilities of a model that is right with probability ``skill``; without ``random`` on the first rows."""
+def predicted(labels: np.ndarray, skill: float, random: np.random.Generator | None) -> np.ndarray:
+    """Probabilities of a model that is right with probability ``skill``; without ``random`` on the first rows.
+
+    :return: shape (rows, 2).
+    """
     right = np.arange(len(labels)) < round(skill * len(labels))
     if random is not None:
         right = random.uniform(size=len(labels)) < skill

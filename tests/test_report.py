@@ -1,6 +1,7 @@
 """Reports on made-up runs: what is averaged, what is left out, what is said, and what the numbers are."""
 
 import csv
+import gc
 import json
 import re
 import subprocess
@@ -14,19 +15,22 @@ import pytest
 from scipy import stats
 from torch.utils.tensorboard import SummaryWriter
 
-import automm_distillation_report
 from automm_distill.errors import UserError
 from automm_distill.evaluation.bootstrap import bootstrap_run
-from automm_distill.report import markdown, tables
+from automm_distill.inputs.splits import load_splits
+from automm_distill.report import markdown, score_by_cost, tables
+from automm_distill.report.command import run_report
 from automm_distill.report.runs import load_runs
 from automm_distill.report.seeds import holm, over_seeds
-from automm_distill.report.summary import choose, decide, summarize
+from automm_distill.report.summary import choose, decide, direction, summarize
 from automm_distill.results import append_row
+from automm_distill.text_table import as_markdown
 
 from .conftest import make_settings
 from .runs import leave_run
 
 FLAG = "output_feature_loss_weight"
+ROOT = Path(__file__).parents[1]
 
 
 def leave_sweep(folder, weights=(0.0, 0.1), seeds=(1, 2, 3), skill=0.8, **more):
@@ -37,38 +41,38 @@ def leave_sweep(folder, weights=(0.0, 0.1), seeds=(1, 2, 3), skill=0.8, **more):
             leave_run(folder, settings, f"{weight}-{seed}", skills={"student": skill + weight}, **more)
 
 
-def only_study(*places):
-    (study,) = load_runs(places).studies
-    return study
+def only_task(*places):
+    (task_runs,) = load_runs(places).tasks
+    return task_runs
 
 
-def numbers(study):
-    test_set, metric = study.primary
-    return [summarize(setting, test_set, metric) for setting in study.settings]
+def numbers(task_runs):
+    test_set, metric = task_runs.primary
+    return [summary for group in task_runs.groups for summary in summarize(group, {test_set: [metric]})]
 
 
 def test_mean_and_interval_over_seeds_by_hand():
     """Gains of 1, 2 and 6 points: mean 3, standard deviation sqrt(7), t(2) = 4.3027."""
-    made = over_seeds([1.0, 2.0, 6.0])
-    assert (made.n, made.mean, made.sd) == (3, 3, pytest.approx(7**0.5))
+    spread = over_seeds([1.0, 2.0, 6.0])
+    assert (spread.n, spread.mean, spread.sd) == (3, 3, pytest.approx(7**0.5))
     half = 4.3027 * 7**0.5 / 3**0.5
-    assert (made.low, made.high) == (pytest.approx(3 - half, abs=1e-3), pytest.approx(3 + half, abs=1e-3))
-    assert made.p == pytest.approx(stats.ttest_rel([5, 4, 9], [4, 2, 3]).pvalue)
+    assert (spread.low, spread.high) == (pytest.approx(3 - half, abs=1e-3), pytest.approx(3 + half, abs=1e-3))
+    assert spread.p == pytest.approx(stats.ttest_rel([5, 4, 9], [4, 2, 3]).pvalue)
 
 
 def test_interval_over_seeds_covers_the_truth_as_often_as_it_says():
     random = np.random.default_rng(0)
     covered = 0
     for _ in range(1000):
-        made = over_seeds(random.normal(2.0, 3.0, size=3).tolist())
-        covered += made.low <= 2.0 <= made.high
+        spread = over_seeds(random.normal(2.0, 3.0, size=3).tolist())
+        covered += spread.low <= 2.0 <= spread.high
     assert covered / 1000 == pytest.approx(0.95, abs=0.02)
 
 
 def test_one_seed_or_equal_seeds_have_no_interval():
     assert over_seeds([2.0]).low is over_seeds([2.0]).sd is over_seeds([2.0]).p is None
-    made = over_seeds([2.0, 2.0, 2.0])
-    assert (made.mean, made.sd, made.low, made.p) == (2.0, 0.0, None, None)
+    spread = over_seeds([2.0, 2.0, 2.0])
+    assert (spread.mean, spread.sd, spread.low, spread.p) == (2.0, 0.0, None, None)
     assert over_seeds([1.0, None]).mean is None
 
 
@@ -86,28 +90,114 @@ def test_holm_by_hand():
 
 def test_runs_that_differ_in_their_seed_are_averaged_and_nothing_else_is(tmp_path):
     leave_sweep(tmp_path)
-    leave_run(tmp_path, make_settings(seed=4, output_feature_loss_weight=0.1), "gpu", device={"name": "H200"})
-    study = only_study(tmp_path)
-    assert study.varied_flags == (FLAG, "device name", "device precision")
-    seeds = {tuple(run.seed for run in setting.runs) for setting in study.settings}
+    gpu = {"name": "H200", "num_gpus": 1}
+    leave_run(tmp_path, make_settings(seed=4, output_feature_loss_weight=0.1), "gpu", device=gpu)
+    task_runs = only_task(tmp_path)
+    assert task_runs.varied_flags == (FLAG,)
+    assert {"device name", "device num_gpus"} <= set(task_runs.varied_environment)
+    assert task_runs.columns == (FLAG, "device name"), "one column is enough to tell them apart"
+    seeds = {tuple(run.seed for run in group.runs) for group in task_runs.groups}
     assert seeds == {(1, 2, 3), (4,)}
-    made = numbers(study)[0]
+    summary = numbers(task_runs)[0]
     scores = [
         json.loads(line)["scores"]["test"]["accuracy"] for line in (tmp_path / "results.jsonl").read_text().splitlines()
     ][:3]
     for role in ("teacher", "baseline", "student"):
-        assert made.scores[role].mean == pytest.approx(np.mean([each[role] for each in scores]))
-        assert made.scores[role].sd == pytest.approx(np.std([each[role] for each in scores], ddof=1))
-    gains = [each["student"] - each["baseline"] for each in scores]
-    assert (made.gain.low, made.gain.high) == pytest.approx(stats.t.interval(0.95, 2, np.mean(gains), stats.sem(gains)))
+        assert summary.scores[role].mean == pytest.approx(np.mean([by_role[role] for by_role in scores]))
+        assert summary.scores[role].sd == pytest.approx(np.std([by_role[role] for by_role in scores], ddof=1))
+    gains = [by_role["student"] - by_role["baseline"] for by_role in scores]
+    assert (summary.gain.low, summary.gain.high) == pytest.approx(
+        stats.t.interval(0.95, 2, np.mean(gains), stats.sem(gains))
+    )
 
 
-def test_where_files_are_kept_makes_no_other_setting(tmp_path):
-    for seed, folder in ((1, "a"), (2, "b")):
-        settings = make_settings(seed=seed, output_folder=folder, resume=seed == 2)
-        leave_run(tmp_path / folder, settings, f"run-{seed}")
-    (setting,) = only_study(tmp_path / "a", tmp_path / "b" / "results.jsonl").settings
-    assert [run.seed for run in setting.runs] == [1, 2]
+def merged(*rows_of):
+    """The seeds of each group after these runs: [[1, 2]] if they are one group."""
+    return [[run.seed for run in group.runs] for group in only_task(*rows_of).groups]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        dict(output_folder="elsewhere", resume=True, finetuned_model_cache_folder="kept", verbosity="quiet"),
+        dict(dataset_path="a/copy/of/the/rows"),
+        dict(num_gpu=0),
+        dict(precision="32"),
+        dict(num_workers=2),
+        dict(softmax_regression_loss_type="mean_square_error"),
+        dict(rkd_angle_loss_weight=0),
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_changes_no_result_makes_no_other_group(tmp_path, changes):
+    """The last two: the loss's weight is 0, and 0 is 0.0."""
+    leave_run(tmp_path / "a", make_settings(seed=1, softmax_regression_loss_type="cross_entropy"), "run-1")
+    leave_run(tmp_path / "b", make_settings(seed=2, **changes), "run-2")
+    assert merged(tmp_path / "a", tmp_path / "b" / "results.jsonl") == [[1, 2]]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [dict(temperature=2.0), dict(softmax_regression_weight=0.1), dict(train_nodistill=False), dict(max_epochs=3)],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_changes_a_result_makes_another_group(tmp_path, changes):
+    leave_run(tmp_path, make_settings(seed=1), "run-1")
+    leave_run(tmp_path, make_settings(seed=2, **changes), "run-2")
+    assert sorted(merged(tmp_path)) == [[1], [2]]
+
+
+def test_a_checkpoint_is_its_content_and_not_its_name(tmp_path):
+    same = {"teacher": "1a", "student": "2b"}
+    leave_run(tmp_path, make_settings(seed=1, teacher_model="hub/bert"), "run-1", checkpoints=same)
+    leave_run(tmp_path, make_settings(seed=2, teacher_model="copies/bert"), "run-2", checkpoints=same)
+    assert merged(tmp_path) == [[1, 2]]
+    overwritten = {"teacher": "1c", "student": "2b"}
+    leave_run(tmp_path, make_settings(seed=3, teacher_model="hub/bert"), "run-3", checkpoints=overwritten)
+    assert merged(tmp_path) == [[1, 2], [3]]
+    assert only_task(tmp_path).columns == ("checkpoints teacher",), "their names do not tell them apart"
+
+
+def test_other_rows_make_another_group(tmp_path):
+    row = leave_run(tmp_path, make_settings(seed=1), "run-1")
+    leave_run(tmp_path, make_settings(seed=2), "run-2")
+    assert merged(tmp_path) == [[1, 2]]
+    other = row["rows"] | {"fingerprint": "of other rows, as many of them"}
+    append_row(tmp_path, row | {"run": "run-3", "settings": row["settings"] | {"seed": 3}, "rows": other})
+    assert sorted(merged(tmp_path)) == [[1, 2], [3]]
+
+
+@pytest.mark.parametrize("task", ["rte", "stsb"])
+def test_rows_have_the_same_fingerprint_for_every_seed(datasets_folder, task):
+    """Though each seed has a hold-out of its own, and takes other rows of --max_train_rows."""
+    settings = [make_settings(glue_task=task, seed=seed, max_train_rows=limit) for seed, limit in ((1, None), (2, 100))]
+    one, other = (load_splits(chosen, datasets_folder) for chosen in settings)
+    assert one.student.fingerprint != other.student.fingerprint
+    assert one.fingerprint == other.fingerprint
+
+
+def test_fingerprint_is_of_the_rows_themselves(datasets_folder, tmp_path):
+    for split in ("train", "validation"):
+        rows = pd.read_parquet(datasets_folder / "rte" / f"{split}.parquet")
+        if split == "validation":
+            rows.loc[0, "sentence1"] += " indeed"
+        (tmp_path / "rte").mkdir(exist_ok=True)
+        rows.to_parquet(tmp_path / "rte" / f"{split}.parquet")
+    one, other = (load_splits(make_settings(glue_task="rte"), folder) for folder in (datasets_folder, tmp_path))
+    assert one.fingerprint != other.fingerprint
+
+
+def test_training_format_separates_groups_and_version_alone_does_not(tmp_path):
+    for seed, (version, training_format) in enumerate((("0.2.0", 2), ("0.2.1", 2), ("0.3.0", 3))):
+        own = {"version": version, "training_format": training_format}
+        leave_run(tmp_path, make_settings(seed=seed), f"run-{seed}", **own)
+    assert merged(tmp_path) == [[0, 1], [2]]
+    (result,) = markdown.evaluate(load_runs([tmp_path]))
+    assert result.task_runs.columns == ("training format",)
+    said = " ".join(markdown.sentences(result))
+    assert (
+        "The runs come from several versions of this package (and of its training format): 0.2.0 (2), 0.2.1 (2)" in said
+    )
 
 
 def test_duplicates_old_rows_and_half_lines_are_left_out_and_counted(tmp_path):
@@ -118,15 +208,15 @@ def test_duplicates_old_rows_and_half_lines_are_left_out_and_counted(tmp_path):
     append_row(tmp_path / "b", {key: value for key, value in again.items() if key != "validation"})
     with (tmp_path / "b" / "results.jsonl").open("a") as file:
         file.write('{"run": "half a l')
-    collected = load_runs([tmp_path / "b", tmp_path / "a"])
-    ((setting,),) = (study.settings for study in collected.studies)
-    assert [run.row["run"] for run in setting.runs] == ["again", "0.1-3"], "in order of their seeds, the latest of each"
-    assert setting.runs[0].predictions.exists(), "of two copies the one that has its files counts"
-    assert collected.left_out == (
-        "1 broken lines, as a killed run may leave",
-        "1 rows written by an older version",
+    loaded = load_runs([tmp_path / "b", tmp_path / "a"])
+    ((group,),) = (task_runs.groups for task_runs in loaded.tasks)
+    assert [run.row["run"] for run in group.runs] == ["again", "0.1-3"], "in order of their seeds, the latest of each"
+    assert group.runs[0].predictions.exists(), "of two copies the one that has its files counts"
+    assert loaded.left_out == (
+        "1 incomplete lines of interrupted runs",
+        "1 rows of an older version, which lack what a report needs",
         "1 copies of a row",
-        "1 runs repeated later with the same settings and seed",
+        "1 runs that were repeated later with the same configuration and seed",
     )
 
 
@@ -141,10 +231,10 @@ def test_nothing_to_report_is_said(tmp_path):
 def test_test_rows_judge_the_mean_of_the_runs(tmp_path):
     """With one seed it is the verdict of the run itself."""
     row = leave_run(tmp_path, make_settings(), "one")
-    (made,) = numbers(only_study(tmp_path))
-    recorded = row["uncertainty"]["test"]["accuracy"]
-    assert made.rows.gain.value == pytest.approx(recorded["gain"]["value"])
-    assert (made.rows.gain.low, made.rows.gain.high) == pytest.approx(
+    (summary,) = numbers(only_task(tmp_path))
+    recorded = row["bootstrap"]["test"]["accuracy"]
+    assert summary.rows.gain.value == pytest.approx(recorded["gain"]["value"])
+    assert (summary.rows.gain.low, summary.rows.gain.high) == pytest.approx(
         (recorded["gain"]["low"], recorded["gain"]["high"]), abs=0.01
     )
 
@@ -152,36 +242,36 @@ def test_test_rows_judge_the_mean_of_the_runs(tmp_path):
 def test_languages_of_one_sentence_are_drawn_together(tmp_path):
     settings = make_settings(benchmark="pawsx", pawsx_student_tasks=("en", "de"), pawsx_teacher_tasks=("en", "de"))
     leave_run(tmp_path, settings, "run", languages=["en", "de"])
-    study = only_study(tmp_path)
-    assert study.measured == dict.fromkeys(("all", "en", "de"), ("accuracy",))
-    (made,) = numbers(study)
+    task_runs = only_task(tmp_path)
+    assert task_runs.metrics == dict.fromkeys(("all", "en", "de"), ("accuracy",))
+    (summary,) = numbers(task_runs)
     frame = pd.read_parquet(tmp_path / "run" / "predictions.parquet")
     predicted = {role: frame[role].to_numpy() for role in ("teacher", "baseline", "student")}
     expected = bootstrap_run("accuracy", frame["label"].to_numpy(), predicted, frame["id"].to_numpy())
-    assert made.rows.gain == expected.gain
+    assert summary.rows.gain == expected.gain
 
 
 def test_without_predictions_seeds_alone_judge(tmp_path):
     leave_sweep(tmp_path, weights=(0.1,))
     (tmp_path / "0.1-2" / "predictions.parquet").unlink()
-    study = only_study(tmp_path)
-    (made,) = numbers(study)
-    assert made.rows is None
-    assert made.ratio.value is None, "whether the teacher's teacher_gap is clear, nobody knows"
-    (decision,) = decide(study, [made])
+    task_runs = only_task(tmp_path)
+    (summary,) = numbers(task_runs)
+    assert summary.rows is None
+    assert summary.ratio.value is None, "without predictions it is unknown whether the teacher leads clearly"
+    (decision,) = decide(task_runs, [summary])
     assert decision.p_rows is None
-    assert decision.p_seeds == pytest.approx(made.gain.p)
+    assert decision.p_seeds == pytest.approx(summary.gain.p)
 
 
 def test_without_a_baseline_there_is_no_gain(tmp_path):
     leave_run(tmp_path, make_settings(train_nodistill=False), "run", skills={"baseline": None})
-    study = only_study(tmp_path)
-    (made,) = numbers(study)
-    assert made.gain is None
-    (decision,) = decide(study, [made])
+    task_runs = only_task(tmp_path)
+    (summary,) = numbers(task_runs)
+    assert summary.gain is None
+    (decision,) = decide(task_runs, [summary])
     assert decision.verdict == "no baseline"
-    (sheet,) = tables.scores(study, [made])
-    assert sheet.rows[0][2] == sheet.rows[0][4] == "n/a"
+    (table,) = tables.scores(task_runs, [summary])
+    assert table.rows[0][2] == table.rows[0][4] == "n/a"
 
 
 PUBLISHED = {0.0: 0.89713, 0.01: 0.90298, 0.1: 0.89365}
@@ -193,12 +283,12 @@ def test_table_has_the_published_form_and_ratios(tmp_path):
         skills = {"teacher": 0.91726, "baseline": 0.89401, "student": student}
         settings = make_settings(**{FLAG: weight})
         speed_up = {"forward": {"ratio": 3.52}}
-        leave_run(tmp_path, settings, f"{weight}", skills=skills, rows=5463, exactly=True, speed_up=speed_up)
-    study = only_study(tmp_path)
-    (sheet,) = tables.scores(study, numbers(study))
-    lines = tables.markdown(sheet).splitlines()
+        leave_run(tmp_path, settings, f"{weight}", skills=skills, test_rows=5463, exactly=True, speed_up=speed_up)
+    task_runs = only_task(tmp_path)
+    (table,) = tables.scores(task_runs, numbers(task_runs))
+    lines = as_markdown(table).splitlines()
     assert lines[0] == (
-        f"| {FLAG} | seeds | teacher | pretrained | student | gain | gain, 95 % over test rows | "
+        f"| {FLAG} | seeds | teacher | baseline | student | gain | gain, 95 % over test rows | "
         "gain, 95 % over seeds | distillation ratio | ratio, 95 % over test rows | speed-up | size |"
     )
     assert lines[1] == "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
@@ -216,11 +306,11 @@ def test_table_has_the_published_form_and_ratios(tmp_path):
 
 def test_ratio_is_undefined_unless_the_teacher_clearly_leads(tmp_path):
     leave_run(tmp_path, make_settings(), "run", skills={"teacher": 0.751, "baseline": 0.75})
-    study = only_study(tmp_path)
-    (made,) = numbers(study)
-    assert made.ratio.value is None
-    (sheet,) = tables.scores(study, [made])
-    assert sheet.rows[0][7:9] == ["undefined", "n/a"]
+    task_runs = only_task(tmp_path)
+    (summary,) = numbers(task_runs)
+    assert summary.ratio.value is None
+    (table,) = tables.scores(task_runs, [summary])
+    assert table.rows[0][7:9] == ["undefined", "n/a"]
 
 
 def test_choice_is_by_validation_and_shows_its_test_score(tmp_path):
@@ -229,31 +319,32 @@ def test_choice_is_by_validation_and_shows_its_test_score(tmp_path):
             settings = make_settings(seed=seed, **{FLAG: weight})
             leave_run(tmp_path, settings, f"{weight}-{seed}", skills={"student": skill}, validation_score=validation)
     leave_run(tmp_path, make_settings(seed=1, **{FLAG: 10.0}), "lucky", validation_score=0.9)
-    study = only_study(tmp_path)
-    made = numbers(study)
-    decisions = decide(study, made)
+    task_runs = only_task(tmp_path)
+    summaries = numbers(task_runs)
+    decisions = decide(task_runs, summaries)
     chosen = choose(decisions)
-    assert chosen.summary.setting.config[FLAG] == 0.1, "0.9 is of one seed only, None is no score"
-    judged = markdown.StudyResult(study, made, decisions, chosen)
-    warning, fewer, choice = markdown.sentences(judged)
-    assert fewer == "1 setting with fewer seeds did not take part in the choice."
-    assert warning.startswith("4 settings were compared on the same test rows")
-    assert "in up to 19% of such studies" in warning, "1 - 0.95 ** 4"
-    assert choice.startswith(
-        f"Chosen by the validation score, not by the test score: {FLAG} 0.1 (validation accuracy 0.7"
-    )
-    assert f"The student's accuracy on test is {made[1].scores['student'].mean:.4f}" in choice
+    assert chosen.summary.group.config[FLAG] == 0.1, "0.9 is of one seed only, None is no score"
+    result = markdown.StudyResult(task_runs, summaries, decisions, chosen)
+    warning, fewer, choice = markdown.sentences(result)
+    assert fewer == "1 configuration with fewer seeds took no part in the choice."
+    assert warning.startswith("4 configurations were compared on the same test rows")
+    assert "4 independent tests would still find a difference in one or more of them 19% of the time" in warning
+    assert "up to" not in warning, "1 - 0.95 ** 4 is no bound for tests that share their rows"
+    assert choice.startswith(f"Chosen by the validation score: {FLAG} 0.1 (validation accuracy 0.7")
+    assert "its test score is reported and never used for selection" in choice
+    assert f"The student's accuracy on test is {summaries[1].scores['student'].mean:.4f}" in choice
 
 
 def test_one_setting_leaves_no_choice(tmp_path):
     leave_sweep(tmp_path, weights=(0.1,))
-    study = only_study(tmp_path)
-    decisions = decide(study, numbers(study))
+    task_runs = only_task(tmp_path)
+    decisions = decide(task_runs, numbers(task_runs))
     assert choose(decisions) is None
-    (sentence,) = markdown.sentences(markdown.StudyResult(study, [], decisions, None))
+    (sentence,) = markdown.sentences(markdown.StudyResult(task_runs, [], decisions, None))
     assert re.fullmatch(
-        r"The student's accuracy on test is 0\.\d{4}, \d+\.\d points better than the baseline's \(95 % over test rows: "
-        r"-?\d+\.\d to -?\d+\.\d; over seeds: -?\d+\.\d to -?\d+\.\d\); other .*\.",
+        r"The student's accuracy on test is 0\.\d{4}, \d+\.\d\d points better than the baseline's "
+        r"\(95 % over test rows: "
+        r"[+-]\d+\.\d\d to [+-]\d+\.\d\d; over seeds: [+-]\d+\.\d\d to [+-]\d+\.\d\d\); the difference is .*\.",
         sentence,
     )
 
@@ -262,9 +353,11 @@ def verdict_of(folder, gains, rows, baseline=0.5):
     """Of runs whose students are better than their baselines by ``gains``, on so many test rows, all of them known."""
     for seed, gain in enumerate(gains):
         settings = make_settings(seed=seed)
-        leave_run(folder, settings, f"run-{seed}", skills={"baseline": baseline, "student": baseline + gain}, rows=rows)
-    study = only_study(folder)
-    (decision,) = decide(study, numbers(study))
+        leave_run(
+            folder, settings, f"run-{seed}", skills={"baseline": baseline, "student": baseline + gain}, test_rows=rows
+        )
+    task_runs = only_task(folder)
+    (decision,) = decide(task_runs, numbers(task_runs))
     return decision.verdict
 
 
@@ -273,9 +366,9 @@ def verdict_of(folder, gains, rows, baseline=0.5):
     [
         ([0.3, 0.3, 0.3, 0.3], 1000, "better"),
         ([-0.3, -0.3, -0.3, -0.3], 1000, "worse"),
-        ([0.1, 0.5, 0.0], 1000, "better with these seeds"),
-        ([0.4], 1000, "better with this seed"),
-        ([0.0, 0.0, 0.0], 1000, "could be noise"),
+        ([0.1, 0.5, 0.0], 1000, "better (these seeds only)"),
+        ([0.4], 1000, "better (this seed only)"),
+        ([0.0, 0.0, 0.0], 1000, "no clear difference"),
     ],
 )
 def test_verdict_needs_rows_and_seeds(tmp_path, gains, rows, verdict):
@@ -289,10 +382,10 @@ def test_report_has_tables_numbers_and_plots_that_name_what_they_show(tmp_path):
             for step in range(5):
                 writer.add_scalar("loss/soft_label", 1 / (step + 1), step)
                 writer.add_scalar("lr", 1.0, step)
-    collected = load_runs([tmp_path / "results"])
+    loaded = load_runs([tmp_path / "results"])
     folder = tmp_path / "report"
-    judged = markdown.evaluate(collected)
-    markdown.write(judged, collected.left_out, folder)
+    results = markdown.evaluate(loaded)
+    markdown.write(results, loaded.left_out, folder)
     pictures = {
         f"rte-score-by-{FLAG}": [
             "teacher",
@@ -319,13 +412,13 @@ def test_report_has_tables_numbers_and_plots_that_name_what_they_show(tmp_path):
     with (folder / "settings.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert [line[FLAG] for line in lines] == ["0", "0.01", "0.1"]
-    for line, made in zip(lines, numbers(collected.studies[0]), strict=True):
-        assert float(line["student"]) == pytest.approx(made.scores["student"].mean)
-        assert float(line["gain_rows_low"]) == pytest.approx(made.rows.gain.low)
-        assert float(line["gain_seeds_high"]) == pytest.approx(made.gain.high)
+    for line, summary in zip(lines, numbers(loaded.tasks[0]), strict=True):
+        assert float(line["student"]) == pytest.approx(summary.scores["student"].mean)
+        assert float(line["gain_rows_low"]) == pytest.approx(summary.rows.gain.low)
+        assert float(line["gain_seeds_high"]) == pytest.approx(summary.gain.high)
         assert line["seeds"] == "1 2 3"
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    markdown.write(judged, collected.left_out, folder)
+    markdown.write(results, loaded.left_out, folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before, "the same rows, the same report"
 
 
@@ -345,65 +438,148 @@ def test_other_tasks_and_undefined_scores_are_reported_too(tmp_path):
     )
     for name in ("mnli", "stsb"):
         (tmp_path / name / "predictions.parquet").write_bytes(b"PAR1 and no more")
-    collected = load_runs([tmp_path])
-    made = {each.study.task: each for each in markdown.evaluate(collected)}
-    assert [sheet.title for sheet in tables.scores(made["mnli"].study, made["mnli"].summaries)] == [
+    loaded = load_runs([tmp_path])
+    results = {result.task_runs.task: result for result in markdown.evaluate(loaded)}
+    mnli = results["mnli"]
+    assert [table.title for table in tables.scores(mnli.task_runs, mnli.summaries)] == [
         "matched: accuracy",
         "mismatched: accuracy",
     ]
-    assert markdown.sentences(made["stsb"])[-1] == "Its pearson on test is undefined."
-    assert "cannot tell" in markdown.sentences(made["mnli"])[-1]
-    markdown.write(list(made.values()), (), tmp_path / "report")
+    assert markdown.sentences(results["stsb"])[-1] == "The student's pearson on test is undefined."
+    assert "chance cannot be ruled out" in markdown.sentences(results["mnli"])[-1]
+    markdown.write(list(results.values()), (), tmp_path / "report")
 
 
 def test_demonstrations_are_kept_apart(tmp_path):
     leave_run(tmp_path, make_settings(demo=True, dataset_path=None), "demo", demonstration=True)
     leave_run(tmp_path, make_settings(), "real")
-    collected = load_runs([tmp_path])
-    markdown.write(markdown.evaluate(collected), (), tmp_path / "report")
+    loaded = load_runs([tmp_path])
+    markdown.write(markdown.evaluate(loaded), (), tmp_path / "report")
     names = {path.name for path in (tmp_path / "report").glob("*.png")}
     assert names == {"rte-score-by-speed-up-and-size.png", "rte-demonstration-score-by-speed-up-and-size.png"}
     assert "generated sentences" in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_runs_without_a_speed_up_are_reported_and_stay_out_of_its_plot(tmp_path):
+    """A run that ended after its scores were known, or whose teacher could not be loaded again, says why instead."""
+    reason = {"reason": "the run ended before it was measured"}
+    for seed, speed_up in ((1, {"forward": {"ratio": 3.0}}), (2, reason)):
+        leave_run(tmp_path, make_settings(seed=seed), f"timed-{seed}", speed_up=speed_up)
+    for seed in (1, 2):
+        leave_run(tmp_path, make_settings(seed=seed, temperature=2.0), f"untimed-{seed}", speed_up=reason)
+    (result,) = markdown.evaluate(load_runs([tmp_path]))
+    (table,) = tables.scores(result.task_runs, result.summaries)
+    assert [row[-2] for row in table.rows] == ["n/a", "3.00x"], "of the runs that were timed"
+    lines = tables.csv_lines(result.task_runs, result.summaries, result.decisions)
+    assert [line["speed_up"] for line in lines] == [None, 3.0]
+    assert "1 configuration without a measured speed-up: not in the plot of the speed-up." in markdown.sentences(result)
+    by_speed, by_size = score_by_cost.draw(result.task_runs, result.summaries, result.chosen).axes
+    assert drawn_at(by_speed) == {1.0, 3.0}
+    assert drawn_at(by_size) == {1.0, 4.0}
+
+
+def test_report_without_any_speed_up_says_so(tmp_path):
+    leave_run(tmp_path, make_settings(), "run", speed_up={"reason": "the teacher could not be loaded"})
+    (result,) = markdown.evaluate(load_runs([tmp_path]))
+    markdown.write([result], (), tmp_path / "report")
+    assert "not measured" in (tmp_path / "report" / "rte-score-by-speed-up-and-size.svg").read_text()
+    assert "| n/a | 25% |" in (tmp_path / "report" / "report.md").read_text()
+
+
+def drawn_at(axes):
+    """Where on the x axis there is a point."""
+    return {float(x) for line in axes.lines for x in line.get_xdata()}
+
+
+def test_a_gain_of_zero_is_neither_better_nor_worse(tmp_path):
+    skills = {"baseline": 0.8, "student": 0.8}
+    leave_run(tmp_path, make_settings(), "run", skills=skills, exactly=True)
+    (result,) = markdown.evaluate(load_runs([tmp_path]))
+    assert result.summaries[0].gain.mean == 0
+    assert result.decisions[0].verdict == "no clear difference"
+    (answer,) = markdown.sentences(result)
+    assert "is 0.8000, equal to the baseline's" in answer
+    assert "better" not in answer
+    assert "worse" not in answer
+    assert direction(0.1 + 0.2 - 0.3) == "equal", "but for rounding"
+
+
+def test_explanation_says_which_resamples_the_ratio_leaves_out(tmp_path):
+    leave_run(tmp_path, make_settings(), "run")
+    markdown.write(markdown.evaluate(load_runs([tmp_path])), (), tmp_path / "report")
+    text = " ".join((tmp_path / "report" / "report.md").read_text().split())
+    assert "its interval leaves out the resamples in which the teacher has no lead, at most 2.5 % of them" in text
+
+
+def test_predictions_are_not_kept_in_memory(tmp_path):
+    leave_sweep(tmp_path, weights=(0.1,))
+    loaded = load_runs([tmp_path])
+
+    def frames_in_memory():
+        gc.collect()
+        return sum(isinstance(thing, pd.DataFrame) for thing in gc.get_objects())
+
+    before = frames_in_memory()
+    results = markdown.evaluate(loaded)
+    assert results[0].summaries[0].rows is not None, "the files were read"
+    assert frames_in_memory() == before
+
+
+def test_a_flag_that_some_groups_do_not_use_varies_only_among_the_others(tmp_path):
+    """Without its weight the form of a loss means nothing: no column, no plot."""
+    for weight in (0.0, 0.1):
+        leave_run(tmp_path, make_settings(**{FLAG: weight}), f"{weight}")
+    assert only_task(tmp_path).columns == (FLAG,)
+    leave_run(tmp_path, make_settings(**{FLAG: 0.1}, output_feature_loss_type="cosine"), "cosine")
+    assert only_task(tmp_path).columns == (FLAG, "output_feature_loss_type")
 
 
 def test_equals_are_said_and_circumstances_are_named(tmp_path):
     for weight in (0.0, 0.1):
         leave_run(tmp_path, make_settings(**{FLAG: weight}), f"{weight}", validation_score=0.7)
     leave_run(tmp_path, make_settings(), "elsewhere", validation_score=0.6, device={"name": "H200", "precision": "32"})
-    collected = load_runs([tmp_path])
-    (judged,) = markdown.evaluate(collected)
-    said = markdown.sentences(judged)
-    assert said[0] == "The runs differ in device name, and only runs that do not are averaged."
-    assert "the first of 2 equals" in said[-1]
-    assert judged.study.flags == (FLAG,)
+    loaded = load_runs([tmp_path])
+    (result,) = markdown.evaluate(loaded)
+    said = markdown.sentences(result)
+    assert re.fullmatch(r"The runs also differ in .*device name.*; only runs that agree in all of that .*", said[0])
+    assert "the first of 2 that tie" in said[-1]
+    assert result.task_runs.varied_flags == (FLAG,)
 
 
 def test_clear_gains_stay_clear_among_many_settings(tmp_path):
     """The p-value of 2,000 resamples must not end at 1 in 2,000."""
     for number in range(60):
         settings = make_settings(temperature=number + 1.0)
-        leave_run(tmp_path, settings, f"run-{number}", skills={"baseline": 0.2}, rows=200)
-    study = only_study(tmp_path)
-    assert {decision.verdict for decision in decide(study, numbers(study))} == {"better with this seed"}
+        leave_run(tmp_path, settings, f"run-{number}", skills={"baseline": 0.2}, test_rows=200)
+    task_runs = only_task(tmp_path)
+    assert {decision.verdict for decision in decide(task_runs, numbers(task_runs))} == {"better (this seed only)"}
 
 
 def test_many_lines_have_colours_of_their_own(tmp_path):
     for number in range(9):
-        leave_run(tmp_path, make_settings(temperature=number + 1.0), f"run-{number}", rows=50)
-    collected = load_runs([tmp_path])
-    markdown.write(markdown.evaluate(collected), (), tmp_path / "report")
-    assert len(collected.studies[0].settings) == 9
+        leave_run(tmp_path, make_settings(temperature=number + 1.0), f"run-{number}", test_rows=50)
+    loaded = load_runs([tmp_path])
+    markdown.write(markdown.evaluate(loaded), (), tmp_path / "report")
+    assert len(loaded.tasks[0].groups) == 9
     assert (tmp_path / "report" / "rte-score-by-temperature.png").exists()
 
 
 def test_script_ends_with_the_choice(tmp_path, capsys):
     leave_sweep(tmp_path, validation_score=0.6)
-    assert automm_distillation_report.main([str(tmp_path), "--output_folder", str(tmp_path / "report")]) == 0
+    assert run_report([str(tmp_path), "--output_folder", str(tmp_path / "report")]) == 0
     out = capsys.readouterr().out
     assert str(tmp_path / "report" / "report.md") in out.replace("\n", "")
     closing = " ".join(out[out.rindex("rte: Chosen by the validation score") :].split())
     assert "than the baseline's (95 % over test rows:" in closing
     assert out.rstrip().endswith(".")
+
+
+def test_help_needs_nothing_heavy():
+    code = "import sys, automm_distillation_report as script; script.run_report(['--help'])"
+    code = f"try:\n    {code}\nfinally:\n    print(sorted({{'pandas', 'torch', 'matplotlib'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert "its\ntest score is reported and never used for selection" in done.stdout
+    assert done.stdout.endswith("[]\n"), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -416,7 +592,7 @@ def test_script_ends_with_the_choice(tmp_path, capsys):
 )
 def test_a_mistake_is_one_line_and_status_2(tmp_path, arguments, message):
     leave_run(tmp_path, make_settings(), "run")
-    script = Path(automm_distillation_report.__file__)
+    script = ROOT / "automm_distillation_report.py"
     done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr

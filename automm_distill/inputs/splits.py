@@ -40,11 +40,15 @@ class TrainValidation:
 
 @dataclass(frozen=True)
 class Splits:
-    """All rows of a run. Teacher and student share their training rows unless their languages differ."""
+    """All rows of a run. Teacher and student share their training rows unless their languages differ.
+
+    ``fingerprint`` is a hash of every row that was read, before any were cut or held out: the same for every seed.
+    """
 
     teacher: TrainValidation
     student: TrainValidation
     tests: Mapping[str, pd.DataFrame]
+    fingerprint: str
 
 
 def load_splits(settings: Settings, folder: Path) -> Splits:
@@ -54,20 +58,22 @@ def load_splits(settings: Settings, folder: Path) -> Splits:
     :raises UserError: when rows are missing, malformed, or nothing is left of them.
     """
     if settings.benchmark == "pawsx":
-        rows = {}
+        rows, fingerprints = {}, []
         for task in settings.tasks:
             tested = task.config in settings.pawsx_student_tasks  # languages of the teacher alone are not
             splits = [split for split in task.splits if tested or split != "test"]
-            rows[task.config] = _load(task, splits, settings, folder)
+            rows[task.config], fingerprint = _load(task, splits, settings, folder)
+            fingerprints.append(fingerprint)
         tests = {language: rows[language]["test"] for language in settings.pawsx_student_tasks}
         _warn_if_no_ids_are_shared(tests)
         teacher = _join(rows, settings.pawsx_teacher_tasks)
         same = settings.pawsx_teacher_tasks == settings.pawsx_student_tasks
-        return Splits(teacher, teacher if same else _join(rows, settings.pawsx_student_tasks), tests)
+        student = teacher if same else _join(rows, settings.pawsx_student_tasks)
+        return Splits(teacher, student, tests, hashlib.sha256(repr(fingerprints).encode()).hexdigest())
     (task,) = settings.tasks
-    frames = _load(task, task.splits, settings, folder)
+    frames, fingerprint = _load(task, task.splits, settings, folder)
     data = hold_out(frames["train"], task, settings.seed)
-    return Splits(data, data, {name: frames[split] for name, split in task.test_splits})
+    return Splits(data, data, {name: frames[split] for name, split in task.test_splits}, fingerprint)
 
 
 def clean(raw: pd.DataFrame, task: Task, where: str) -> pd.DataFrame:
@@ -136,13 +142,18 @@ def hold_out(frame: pd.DataFrame, task: Task, seed: int) -> TrainValidation:
     return TrainValidation(train.reset_index(drop=True), tune.reset_index(drop=True))
 
 
-def _load(task: Task, splits: Sequence[str], settings: Settings, folder: Path) -> dict[str, pd.DataFrame]:
+def _load(task: Task, splits: Sequence[str], settings: Settings, folder: Path) -> tuple[dict[str, pd.DataFrame], str]:
+    """The rows of each split, cut, and a fingerprint of all that there were before."""
     tests = {split for _, split in task.test_splits}
     frames = {}
+    digest = hashlib.sha256(task.config.encode())
     for split, raw in read_splits(folder, task, splits).items():
         where = f"{task.config}/{split}"
         limit = settings.max_test_rows if split in tests else settings.max_train_rows
-        frames[split] = cut(clean(raw, task, where), limit, settings.seed)
+        cleaned = clean(raw, task, where)
+        digest.update(repr((split, list(cleaned.columns), len(cleaned))).encode())
+        digest.update(pd.util.hash_pandas_object(cleaned, index=False).to_numpy().tobytes())
+        frames[split] = cut(cleaned, limit, settings.seed)
         absent = set(range(len(task.classes))) - set(frames[split]["label"])
         if split not in tests and absent:
             names = ", ".join(task.classes[number] for number in sorted(absent))
@@ -152,7 +163,7 @@ def _load(task: Task, splits: Sequence[str], settings: Settings, folder: Path) -
             raise UserError(
                 f"{where}: all {len(frames[split]):,} labels are {value:g}; a regression needs different ones"
             )
-    return frames
+    return frames, digest.hexdigest()
 
 
 def _join(rows: Mapping[str, Mapping[str, pd.DataFrame]], languages: tuple[str, ...]) -> TrainValidation:

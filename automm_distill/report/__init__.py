@@ -1,4 +1,4 @@
-"""What people read: one run on screen (``run``), and tables and plots of many runs.
+"""Tables and plots of many runs.
 
-results files -> collection (settings, each with its runs) -> summary (numbers) -> tables, plots -> document
+results files -> runs (grouped by configuration) -> summary (numbers) -> tables and plots -> markdown (the report)
 """

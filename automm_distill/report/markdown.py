@@ -1,7 +1,7 @@
-"""The report on disk: report.md with its tables and pictures, and the numbers as CSV."""
+"""The report on disk: report.md with its tables and plots, and the numbers as CSV."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,156 +9,174 @@ import pandas as pd
 
 from automm_distill.evaluation.bootstrap import LEVEL
 from automm_distill.report import plots, tables
-from automm_distill.report.runs import LoadedRuns, TaskRuns, format_value
-from automm_distill.report.summary import Decision, Summary, choose, decide, summarize
+from automm_distill.report.runs import LoadedRuns, TaskRuns, describe, format_value
+from automm_distill.report.summary import Decision, Evidence, Summary, choose, decide, direction, summarize
+from automm_distill.text_table import as_markdown
 
 REPORT, NUMBERS = "report.md", "settings.csv"
 
-# What a verdict says, besides better or worse, as the end of a sentence.
-MEANINGS = {
-    "": "other test rows and other seeds would show it too",
-    "with these seeds": "other test rows would show it too, other seeds might not",
-    "with this seed": "other test rows would show it too, other seeds might not",
-    "on these test rows": "other seeds would show it too, other test rows might not",
-    "could be noise": "not distinguishable from noise",
-    "unknown": "whether that is noise, these files cannot tell",
+# What the evidence for a gain means, as the end of a sentence.
+MEANINGS: Mapping[Evidence, str] = {
+    "clear": "the difference is clear over both test rows and seeds",
+    "these seeds only": "the difference is clear over the test rows, but not over seeds",
+    "this seed only": "the difference is clear over the test rows; one seed cannot show how much the seed matters",
+    "these test rows only": "the difference is clear over the seeds, but not over test rows",
+    "none": "the difference is not clear",
+    "unknown": "without predictions or several seeds, chance cannot be ruled out",
 }
+
+EXPLANATION = """\
+Scores are means over the seeds, ± their standard deviation. *Gain* is student - baseline with the same seed, in points
+(hundredths).
+
+*Over test rows*: a 95 % bootstrap interval, which says how much the mean gain of these models would move on other test
+rows. *Over seeds*: a 95 % t-interval, paired by seed, which says how much it would move with other seeds on these test
+rows. Each covers one source of variation only.
+
+The student is *better* or *worse* than the baseline if the gain is clear over both, after correction for the number of
+configurations. It is so for *these seeds only* if the gain is clear over test rows and not over seeds, and for *these
+test rows only* the other way round. Verdicts, the choice and the plots use the first metric of the first test set; the
+correction is made within one task.
+
+The distillation ratio is (student - baseline) / (teacher - baseline): 0 is no gain, 1 the teacher's score. It is
+undefined where the teacher's lead over the baseline is not clearly above 0; its interval leaves out the resamples in
+which the teacher has no lead, at most 2.5 % of them. *Speed-up* is that of the forward pass, n/a where it was not
+measured. *Size* is the student's share of the teacher's weights."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class StudyResult:
-    """A study with everything that was found out about it."""
+    """The runs of one task with everything that was computed from them."""
 
-    study: TaskRuns
+    task_runs: TaskRuns
     summaries: Sequence[Summary]
     decisions: Sequence[Decision]
     chosen: Decision | None
 
 
-def bootstrap_run(collected: LoadedRuns) -> list[StudyResult]:
-    """All numbers of the report."""
-    made = []
-    for study in collected.studies:
-        log.info("judging %s: %s settings, %s runs", study.name, len(study.settings), _runs(study))
-        summaries = [
-            summarize(setting, test_set, metric)
-            for test_set, metrics in study.measured.items()
-            for metric in metrics
-            for setting in study.settings
-        ]
-        decisions = decide(study, summaries)
-        made.append(StudyResult(study, summaries, decisions, choose(decisions)))
-    return made
+def evaluate(loaded: LoadedRuns) -> list[StudyResult]:
+    """All numbers of the report, by task."""
+    results = []
+    for task_runs in loaded.tasks:
+        log.info("evaluating %s: %s", task_runs.name, _size(task_runs))
+        by_group = [summarize(group, task_runs.metrics) for group in task_runs.groups]
+        summaries = [summary for of_metric in zip(*by_group, strict=True) for summary in of_metric]
+        decisions = decide(task_runs, summaries)
+        results.append(StudyResult(task_runs, summaries, decisions, choose(decisions)))
+    return results
 
 
-def write(judged: Sequence[StudyResult], left_out: Sequence[str], folder: Path) -> None:
-    """Leave the report in ``folder``."""
+def write(results: Sequence[StudyResult], left_out: Sequence[str], folder: Path) -> None:
+    """Write the report, its plots and its numbers to ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    parts = ["# What distillation gained"]
+    parts = ["# Distillation report"]
     if left_out:
         parts.append(f"Left out: {'; '.join(left_out)}.")
-    parts.append(_explanation())
-    frames = []
-    for each in judged:
-        pictures = plots.draw(each.study, each.summaries, each.chosen, folder)
-        frames.append(tables.csv(each.study, each.summaries, each.decisions))
-        parts += [f"## {each.study.name}", _about(each.study), *sentences(each)]
-        for sheet in (
-            tables.verdicts(each.study, each.decisions, each.chosen),
-            *tables.scores(each.study, each.summaries),
-        ):
-            parts += [f"### {sheet.title}", tables.markdown(sheet)]
-        parts += [f"### {title}\n\n![{title}]({path.name})" for title, path in pictures.items()]
+    parts.append(EXPLANATION)
+    lines = []
+    for result in results:
+        parts += _section(result, plots.draw(result.task_runs, result.summaries, result.chosen, folder))
+        lines += tables.csv_lines(result.task_runs, result.summaries, result.decisions)
     (folder / REPORT).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    pd.concat(frames, ignore_index=True).to_csv(folder / NUMBERS, index=False)
+    pd.DataFrame(lines).to_csv(folder / NUMBERS, index=False)
 
 
-def sentences(judged: StudyResult) -> list[str]:
-    """What to take from a study: its caveats, and last the answer."""
-    study, decisions, chosen = judged.study, judged.decisions, judged.chosen
-    tested = sum(each.p_rows is not None or each.p_seeds is not None for each in decisions)
-    made = []
-    if study.demonstration:
-        made.append("These are generated sentences; the scores say nothing about real tasks.")
-    circumstances = [name for name in study.varied_flags if name not in study.flags]
-    if circumstances:
-        made.append(f"The runs differ in {', '.join(circumstances)}, and only runs that do not are averaged.")
-    unknown = sum(each.summary.rows is None for each in decisions)
-    if unknown:
-        made.append(f"{_count(unknown, 'setting')} without all predictions: no intervals over test rows there.")
+def sentences(result: StudyResult) -> list[str]:
+    """The conclusions for one task: its caveats, and last the answer."""
+    task_runs, decisions, chosen = result.task_runs, result.decisions, result.chosen
+    tested = sum(decision.p_rows is not None or decision.p_seeds is not None for decision in decisions)
+    lines = [*_caveats(task_runs, decisions)]
     if tested > 1:
         chance = 1 - LEVEL**tested
-        made.append(
-            f"{tested} settings were compared on the same test rows: even if none gained anything, one of them would "
-            f"look better or worse by chance in up to {chance:.0%} of such studies. The p-values are corrected for "
-            "that (Holm)."
+        lines.append(
+            f"{tested} configurations were compared on the same test rows. If none of them had any effect, {tested} "
+            f"independent tests would still find a difference in one or more of them {chance:.0%} of the time (tests "
+            "that share their rows may do so more or less often). The p-values are corrected for that (Holm)."
         )
     if chosen is None:
-        return [*made, *(_gained(study, each, tested) for each in decisions if len(decisions) == 1)]
-    fewer = sum(each.validation.n < chosen.validation.n for each in decisions)
+        return [*lines, *(_answer(task_runs, decision, tested) for decision in decisions if len(decisions) == 1)]
+    fewer = sum(decision.validation.n < chosen.validation.n for decision in decisions)
     if fewer:
-        made.append(f"{_count(fewer, 'setting')} with fewer seeds did not take part in the choice.")
-    equal = sum(each.validation == chosen.validation for each in decisions) - 1
-    point = ", ".join(f"{name} {format_value(chosen.summary.setting.config.get(name))}" for name in study.varied_flags)
-    made.append(
-        f"Chosen by the validation score, not by the test score: {point} (validation {study.primary[1]} "
-        f"{chosen.validation.mean:.4f}, {_count(chosen.validation.n, 'seed')}"
-        f"{f', the first of {equal + 1} equals' if equal else ''}). {_gained(study, chosen, tested)}"
+        lines.append(f"{_count(fewer, 'configuration')} with fewer seeds took no part in the choice.")
+    ties = sum(decision.validation == chosen.validation for decision in decisions)
+    lines.append(
+        f"Chosen by the validation score: {describe(chosen.summary.group.config, task_runs.columns)} (validation "
+        f"{chosen.summary.metric} {chosen.validation.mean:.4f}, {_count(chosen.validation.n, 'seed')}"
+        f"{f', the first of {ties} that tie' if ties > 1 else ''}); its test score is reported and never used for "
+        f"selection. {_answer(task_runs, chosen, tested)}"
     )
-    return made
+    return lines
 
 
-def _gained(study: TaskRuns, decision: Decision, tested: int) -> str:
-    summary, (test_set, metric) = decision.summary, study.primary
+def _caveats(task_runs: TaskRuns, decisions: Sequence[Decision]) -> list[str]:
+    lines = []
+    if task_runs.demonstration:
+        lines.append("These are generated sentences; the scores say nothing about real tasks.")
+    if task_runs.varied_environment:
+        fields = ", ".join(task_runs.varied_environment)
+        lines.append(f"The runs also differ in {fields}; only runs that agree in all of that are averaged.")
+    if len(task_runs.versions) > 1:
+        versions = ", ".join(f"{version or 'unnumbered'} ({form or '-'})" for version, form in task_runs.versions)
+        lines.append(f"The runs come from several versions of this package (and of its training format): {versions}.")
+    incomplete = sum(decision.summary.rows is None for decision in decisions)
+    if incomplete:
+        lines.append(f"{_count(incomplete, 'configuration')} without all predictions: no intervals over test rows.")
+    untimed = sum(tables.speed_up(decision.summary.group) is None for decision in decisions)
+    if untimed:
+        lines.append(
+            f"{_count(untimed, 'configuration')} without a measured speed-up: not in the plot of the speed-up."
+        )
+    return lines
+
+
+def _answer(task_runs: TaskRuns, decision: Decision, tested: int) -> str:
+    summary, (test_set, metric) = decision.summary, task_runs.primary
     student = summary.scores["student"].mean
     if student is None:
-        return f"Its {metric} on {test_set} is undefined."
+        return f"The student's {metric} on {test_set} is undefined."
     reached = f"The student's {metric} on {test_set} is {student:.4f}"
-    if summary.gain is None or summary.gain.mean is None:
-        return f"{reached}; without a baseline nothing can be said of what distillation gained."
-    gain = tables.PERCENT * summary.gain.mean
-    sure = decision.verdict.removeprefix("better").removeprefix("worse").strip()
-    corrected = f"after correction for {tested} settings " if tested > 1 else ""
+    if summary.gain is None:
+        return f"{reached}; no baseline was trained, so the gain from distillation is unknown."
+    gain = summary.gain.mean
+    if gain is None:
+        return f"{reached}; the baseline's is undefined, so the gain from distillation is unknown."
+    compared = f"{tables.POINTS * abs(gain):.2f} points {direction(gain)} than the baseline's"
+    if direction(gain) == "equal":
+        compared = "equal to the baseline's"
+    corrected = f"after correction for {tested} configurations " if tested > 1 else ""
     return (
-        f"{reached}, {abs(gain):.1f} points {'better' if gain > 0 else 'worse'} than the baseline's (95 % over test "
-        f"rows: {tables.interval(summary.rows.gain if summary.rows else None, '.1f', tables.PERCENT)}; over seeds: "
-        f"{tables.interval(summary.gain, '.1f', tables.PERCENT)}); {corrected}{MEANINGS[sure]}."
+        f"{reached}, {compared} (95 % over test rows: "
+        f"{tables.interval(summary.rows.gain if summary.rows else None, '+.2f', tables.POINTS)}; over seeds: "
+        f"{tables.interval(summary.gain, '+.2f', tables.POINTS)}); {corrected}{MEANINGS[decision.evidence]}."
     )
 
 
-def _about(study: TaskRuns) -> str:
-    """What all settings have in common, and how many runs there are."""
+def _section(result: StudyResult, plot_paths: Mapping[str, Path]) -> list[str]:
+    task_runs = result.task_runs
+    parts = [f"## {task_runs.name}", _common_settings(task_runs), *sentences(result)]
+    verdicts = tables.verdicts(task_runs, result.decisions, result.chosen)
+    for table in (verdicts, *tables.scores(task_runs, result.summaries)):
+        parts += [f"### {table.title}", as_markdown(table)]
+    return [*parts, *(f"### {title}\n\n![{title}]({path.name})" for title, path in plot_paths.items())]
+
+
+def _common_settings(task_runs: TaskRuns) -> str:
+    """What all groups have in common, and how many runs there are."""
     common = {
         name: value
-        for name, value in study.settings[0].config.items()
-        if all(setting.config.get(name) == value for setting in study.settings) and value not in (None, ())
+        for name, value in task_runs.groups[0].config.items()
+        if all(group.config.get(name) == value for group in task_runs.groups) and value not in (None, ())
     }
     models = " -> ".join(format_value(common.get(f"{role}_model", "several")) for role in ("teacher", "student"))
-    flags = " ".join(f"`{name} {format_value(value)}`" for name, value in common.items())
-    head = f"{_count(len(study.settings), 'setting')}, {_count(_runs(study), 'run')}; {models}."
-    return f"{head}\n\n<details><summary>The same in all of them</summary>\n\n{flags}\n\n</details>"
+    settings = " ".join(f"`{name} {format_value(value)}`" for name, value in common.items())
+    details = f"<details><summary>Shared settings</summary>\n\n{settings}\n\n</details>"
+    return f"{_size(task_runs)}; {models}.\n\n{details}"
 
 
-def _explanation() -> str:
-    return (
-        "Scores are means over the seeds, ± their standard deviation. *Gain* is student - baseline of the same seed, "
-        "in points (hundredths).\n\n"
-        "*Over test rows*: a 95 % interval for the mean gain of these very models on all rows of this kind (bootstrap, "
-        "the same rows for all models). *Over seeds*: a 95 % interval for the mean gain over all seeds (t-interval, "
-        "paired by seed). Neither contains the other.\n\n"
-        "A student is *better* or *worse* than the baseline where both are clear after the correction for the number "
-        "of settings; *with these seeds* where the test rows are clear and the seeds are not, *on these test rows* the "
-        "other way round. Verdicts, choice and plots are about the first metric of the first test set, and corrected "
-        "within one task.\n\n"
-        "The distillation ratio is undefined where the teacher's lead over the baseline is not clearly above 0. "
-        "*Size* is the student's share of the teacher's weights."
-    )
-
-
-def _runs(study: TaskRuns) -> int:
-    return sum(len(setting.runs) for setting in study.settings)
+def _size(task_runs: TaskRuns) -> str:
+    return f"{_count(len(task_runs.groups), 'configuration')}, {_count(task_runs.run_count, 'run')}"
 
 
 def _count(number: int, what: str) -> str:

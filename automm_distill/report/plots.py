@@ -1,4 +1,4 @@
-"""Pictures of a study, each as PNG and SVG."""
+"""The plots of one task, each as PNG and SVG."""
 
 import re
 from collections.abc import Sequence
@@ -11,20 +11,22 @@ from automm_distill.report.runs import TaskRuns
 from automm_distill.report.summary import Decision, Summary
 
 
-def draw(study: TaskRuns, summaries: Sequence[Summary], chosen: Decision | None, folder: Path) -> dict[str, Path]:
-    """Everything there is to draw of a study, into ``folder``: the PNG's path by what it shows."""
-    mine = [each for each in summaries if (each.test_set, each.metric) == study.primary]
-    figures = {f"Score by {flag}": score_by_flag.draw(study, mine, flag) for flag in study.flags}
-    figures["Score by speed-up and size"] = score_by_cost.draw(study, mine, chosen)
-    losses = loss_curves.draw(study)
+def draw(task_runs: TaskRuns, summaries: Sequence[Summary], chosen: Decision | None, folder: Path) -> dict[str, Path]:
+    """Draw every plot of a task into ``folder``: the PNG's path by its title."""
+    primary_summaries = [summary for summary in summaries if (summary.test_set, summary.metric) == task_runs.primary]
+    figures = {
+        f"Score by {flag}": score_by_flag.draw(task_runs, primary_summaries, flag) for flag in task_runs.varied_flags
+    }
+    figures["Score by speed-up and size"] = score_by_cost.draw(task_runs, primary_summaries, chosen)
+    losses = loss_curves.draw(task_runs)
     if losses:
         figures["Losses during training"] = losses
-    made = {}
+    paths = {}
     for title, figure in figures.items():
-        name = f"{study.name} {title}".lower().replace("->", "to").replace("+", "_")
+        name = f"{task_runs.name} {title}".lower().replace("->", "to").replace("+", "_")
         path = folder / (re.sub(r"[^a-z0-9_]+", "-", name) + ".png")
         figure.savefig(path, dpi=150, bbox_inches="tight")
         with rc_context({"svg.fonttype": "none", "svg.hashsalt": path.name}):  # text stays text; the same each time
             figure.savefig(path.with_suffix(".svg"), bbox_inches="tight", metadata={"Date": None})
-        made[title] = path
-    return made
+        paths[title] = path
+    return paths

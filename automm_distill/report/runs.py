@@ -1,33 +1,37 @@
-"""Rows of any number of results files, sorted out and grouped by everything that is not the seed."""
+"""The rows of any number of results files, grouped: runs of one group differ in nothing but the seed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from automm_distill import results
 from automm_distill.errors import UserError
-from automm_distill.settings import FIELDS_NOT_IN_IDENTITY
+from automm_distill.settings import identity, local_path
 
-# What a row has had since its format last grew; a row without any of it was written by an older version.
+# What a row has had since version 0.1; a row without any of it is older and cannot be reported.
 REQUIRED_FIELDS = (
     *("run", "finished", "task", "demonstration", "settings", "scores", "validation", "speed_up", "size"),
     *("rows", "training", "device", "versions", "paths"),
 )
-# Parts of a row, besides its settings, that make two runs differ in more than their seed.
-ENVIRONMENT_FIELDS = ("rows", "device", "versions")
+# Parts of a row, besides its settings, that runs of one group share; the last two follow from flags as a rule. Their
+# entries have names with a blank, which a flag's name never has.
+ENVIRONMENT_FIELDS = ("device", "versions", "rows", "checkpoints")
+
+Config = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Run:
-    """One row, and the folder that its run left beside the results file."""
+    """One row of a results file, the folder that its run left beside that file, and what shaped it but the seed."""
 
     row: Mapping[str, Any]
     folder: Path
+    config: Config
 
     @property
     def seed(self) -> int:
-        """Of the hold-out and of all three fits."""
+        """The seed of the hold-out and of all three fits."""
         return self.row["settings"]["seed"]
 
     @property
@@ -38,140 +42,197 @@ class Run:
 
     @property
     def predictions(self) -> Path:
-        """Where the run left each model's predictions, also when its results file was copied without them."""
+        """Each model's predictions: beside the results file, or where they were written."""
         beside = self.folder / results.PREDICTIONS
         return beside if beside.exists() else Path(self.row["paths"]["predictions"])
 
 
 @dataclass(frozen=True)
 class RunGroup:
-    """Runs that differ in nothing but their seed, one of each seed, in order; and all that they have in common."""
+    """Runs with the same configuration, one per seed, in the order of their seeds."""
 
-    config: Mapping[str, Any]
     runs: tuple[Run, ...]
+
+    @property
+    def config(self) -> Config:
+        """What all runs of the group have in common."""
+        return self.runs[0].config
 
 
 @dataclass(frozen=True)
 class TaskRuns:
-    """All settings of one task; ``varied_flags`` names what differs between them."""
+    """All runs of one task.
+
+    Between groups differ ``varied_flags`` of the command line and ``varied_environment``, data and machine. ``columns``
+    are the flags, and as few of the environment as tell all groups apart.
+    """
 
     task: str
     demonstration: bool
-    settings: tuple[RunGroup, ...]
+    groups: tuple[RunGroup, ...]
     varied_flags: tuple[str, ...]
+    varied_environment: tuple[str, ...]
+    columns: tuple[str, ...]
 
     @property
     def name(self) -> str:
-        """The task, marked where its rows are generated sentences."""
+        """The task's name, marked where its rows are generated sentences."""
         return f"{self.task} (demonstration)" if self.demonstration and self.task != "demo" else self.task
 
     @property
-    def flags(self) -> tuple[str, ...]:
-        """What differs on the command line."""
-        return tuple(name for name in self.varied_flags if " " not in name)
+    def run_count(self) -> int:
+        """Of all groups."""
+        return sum(len(group.runs) for group in self.groups)
 
     @property
-    def measured(self) -> dict[str, tuple[str, ...]]:
-        """The metrics of each test set; the first of the first is what counts most."""
-        scores = self.settings[0].runs[0].row["scores"]
-        return {test_set: tuple(metrics) for test_set, metrics in scores.items()}
+    def metrics(self) -> dict[str, tuple[str, ...]]:
+        """The metrics of each test set; the first metric of the first set is the primary one."""
+        scores = self.groups[0].runs[0].row["scores"]
+        return {test_set: tuple(by_metric) for test_set, by_metric in scores.items()}
 
     @property
     def primary(self) -> tuple[str, str]:
-        """Test set and metric that verdicts and the choice are about."""
-        test_set, metrics = next(iter(self.measured.items()))
+        """The test set and the metric that verdicts and the choice rely on."""
+        test_set, metrics = next(iter(self.metrics.items()))
         return test_set, metrics[0]
+
+    @property
+    def versions(self) -> tuple[tuple[str | None, int | None], ...]:
+        """This package's version and training format in each run, without repeats; None before they were recorded."""
+        found = {
+            (run.row.get("version"), run.row.get("training_format")) for group in self.groups for run in group.runs
+        }
+        return tuple(sorted(found, key=lambda pair: (pair[1] or 0, pair[0] or "")))
 
 
 @dataclass(frozen=True)
 class LoadedRuns:
     """``left_out`` says what was not used, and why, one line each."""
 
-    studies: tuple[TaskRuns, ...]
+    tasks: tuple[TaskRuns, ...]
     left_out: tuple[str, ...]
 
 
 def load_runs(places: Sequence[Path]) -> LoadedRuns:
     """Everything in these results files, or in the ``results.jsonl`` of these folders.
 
-    :raises UserError: when one is not there, or when there is no row to report in any of them.
+    :raises UserError: when one is not there, or when none of them has a row to report.
     """
     broken, old, copies, repeated = 0, 0, 0, 0
-    runs: dict[str, Run] = {}
+    located: dict[str, tuple[Mapping[str, Any], Path]] = {}
     for place in places:
         path = place / results.RESULTS if place.is_dir() else place
         if not path.exists():
             raise UserError(f"{place}: no {results.RESULTS} there")
-        rows, spoilt = results.read_rows(path)
-        broken += spoilt
+        rows, broken_lines = results.read_rows(path)
+        broken += broken_lines
         for row in rows:
-            if any(part not in row for part in REQUIRED_FIELDS):
+            if any(field not in row for field in REQUIRED_FIELDS):
                 old += 1
                 continue
-            run = Run(row, path.parent / row["run"])
-            known = runs.get(row["run"])
-            copies += known is not None
-            if known is None or not known.predictions.exists():
-                runs[row["run"]] = run
-    latest: dict[tuple[str, int], Run] = {}
-    for run in sorted(runs.values(), key=lambda run: run.row["finished"]):
-        key = (repr(sorted(_config(run.row).items())), run.seed)
+            folder = path.parent / row["run"]
+            copies += row["run"] in located
+            if row["run"] not in located or (folder / results.PREDICTIONS).exists():
+                located[row["run"]] = (row, folder)
+    names = _checkpoint_names(row for row, _ in located.values())
+    runs = [Run(row, folder, _config(row, names)) for row, folder in located.values()]
+    latest: dict[tuple[Any, int], Run] = {}
+    for run in sorted(runs, key=lambda run: run.row["finished"]):
+        key = (_group_key(run), run.seed)
         repeated += key in latest
         latest[key] = run
     if not latest:
-        raise UserError(f"{', '.join(map(str, places))}: no row to report ({broken} broken, {old} of an older version)")
+        raise UserError(
+            f"{', '.join(map(str, places))}: no row to report ({broken} broken, {old} of an older version); "
+            "needs a run that has ended"
+        )
     left_out = (
-        (broken, "broken lines, as a killed run may leave"),
-        (old, "rows written by an older version"),
+        (broken, "incomplete lines of interrupted runs"),
+        (old, "rows of an older version, which lack what a report needs"),
         (copies, "copies of a row"),
-        (repeated, "runs repeated later with the same settings and seed"),
+        (repeated, "runs that were repeated later with the same configuration and seed"),
     )
-    return LoadedRuns(_studies(list(latest.values())), tuple(f"{count} {what}" for count, what in left_out if count))
+    return LoadedRuns(_by_task(latest.values()), tuple(f"{count} {what}" for count, what in left_out if count))
 
 
 def format_value(value: Any) -> str:
-    """The value of a setting, as people write it."""
+    """The value of a setting as text, short."""
     if isinstance(value, float):
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     return "-" if value is None else " ".join(value) if isinstance(value, tuple) else str(value)
 
 
-def _config(row: Mapping[str, Any]) -> dict[str, Any]:
-    """All that shaped a run but its seed, flat, by the names of its flags."""
-    made = {
-        name: value for name, value in row["settings"].items() if name != "seed" and name not in FIELDS_NOT_IN_IDENTITY
-    }
-    for part in ENVIRONMENT_FIELDS:
-        for name, value in row[part].items():
-            inner = value if isinstance(value, dict) else {"": value}
-            made |= {f"{part} {name} {key}".rstrip(): entry for key, entry in inner.items()}
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in made.items()}
-
-
-def _studies(runs: Sequence[Run]) -> tuple[TaskRuns, ...]:
-    studies: dict[tuple[str, bool], dict[str, list[Run]]] = {}
-    for run in runs:
-        settings = studies.setdefault((run.row["task"], run.row["demonstration"]), {})
-        settings.setdefault(repr(sorted(_config(run.row).items())), []).append(run)
-    return tuple(_study(*key, list(studies[key].values())) for key in sorted(studies))
-
-
-def _study(task: str, demonstration: bool, groups: Sequence[Sequence[Run]]) -> TaskRuns:
-    settings = [
-        RunGroup(_config(runs[0].row), tuple(sorted(runs, key=lambda run: (run.seed, run.row["finished"]))))
-        for runs in groups
-    ]
-    names = dict.fromkeys(name for setting in settings for name in setting.condition)
-    differing = [name for name in names if len({setting.config.get(name) for setting in settings}) > 1]
-    varied_flags = tuple(name for name in differing if not name.startswith("rows "))
-    if len({tuple(setting.config.get(name) for name in varied_flags) for setting in settings}) < len(settings):
-        varied_flags = tuple(differing)  # numbers of rows follow from flags, as a rule, and need no columns then
-    settings.sort(key=lambda setting: [sortable(setting.config.get(name)) for name in varied_flags])
-    return TaskRuns(task, demonstration, tuple(settings), varied_flags)
+def describe(config: Config, names: Iterable[str]) -> str:
+    """The values of these settings, in one line."""
+    return ", ".join(f"{name} {format_value(config.get(name))}" for name in names)
 
 
 def sortable(value: Any) -> tuple[int, float, str]:
-    """A key for values of a setting: nothing first, then numbers by size, then the rest by name."""
+    """A sort key for values of a setting: None first, then numbers by size, then the rest by name."""
     if value is None:
         return (0, 0.0, "")
     return (1, float(value), "") if isinstance(value, int | float) else (2, 0.0, str(value))
+
+
+def _config(row: Mapping[str, Any], checkpoint_names: Mapping[str, str]) -> Config:
+    """All that shaped a run but its seed, flat: two runs with the same belong to one group.
+
+    Where rows and checkpoints have a fingerprint, that counts and not the place where they were found.
+    """
+    settings = row["settings"]
+    config = identity(settings, is_regression=row.get("problem_type") == "regression")
+    del config["seed"]
+    for role in ("teacher", "student"):
+        fingerprint = row.get("checkpoints", {}).get(role)
+        config[f"{role}_model"] = checkpoint_names.get(fingerprint, local_path(settings[f"{role}_model"]))
+    config = {name: config[name] for name in settings if name in config}  # in the order of the command line
+    config["training format"] = row.get("training_format")
+    if "fingerprint" not in row["rows"] and settings["dataset_path"] is not None:
+        config["rows dataset_path"] = local_path(settings["dataset_path"])
+    for field in ENVIRONMENT_FIELDS:
+        for name, value in row.get(field, {}).items():
+            entries = value if isinstance(value, dict) else {"": value}
+            config |= {f"{field} {name} {key}".rstrip(): entry for key, entry in entries.items()}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
+
+
+def _checkpoint_names(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """One name for each checkpoint's fingerprint: the first that it was given."""
+    names: dict[str, str] = {}
+    for row in rows:
+        for role, fingerprint in row.get("checkpoints", {}).items():
+            names.setdefault(fingerprint, local_path(row["settings"][f"{role}_model"]))
+    return names
+
+
+def _group_key(run: Run) -> frozenset[tuple[str, Any]]:
+    return frozenset(run.config.items())
+
+
+def _by_task(runs: Iterable[Run]) -> tuple[TaskRuns, ...]:
+    by_task: dict[tuple[str, bool], dict[frozenset[tuple[str, Any]], list[Run]]] = {}
+    for run in runs:
+        groups = by_task.setdefault((run.row["task"], run.row["demonstration"]), {})
+        groups.setdefault(_group_key(run), []).append(run)
+    return tuple(_task_runs(*task, by_task[task].values()) for task in sorted(by_task))
+
+
+def _task_runs(task: str, demonstration: bool, grouped: Iterable[Sequence[Run]]) -> TaskRuns:
+    groups = [RunGroup(tuple(sorted(runs, key=lambda run: run.seed))) for runs in grouped]
+    names = dict.fromkeys(name for group in groups for name in group.config)
+    differing = [name for name in names if _distinct(groups, [name]) > 1]
+    # A group without the name does not use that flag: its loss has no weight, say.
+    varied = [name for name in differing if len({group.config[name] for group in groups if name in group.config}) > 1]
+    flags = [name for name in varied if " " not in name]
+    environment = [name for name in differing if " " in name]
+    columns = list(flags)
+    others = [name for name in differing if name not in flags]
+    for name in sorted(others, key=lambda name: name != "device name"):  # the rest in its order
+        if _distinct(groups, [*columns, name]) > _distinct(groups, columns):
+            columns.append(name)
+    groups.sort(key=lambda group: [sortable(group.config.get(name)) for name in columns])
+    return TaskRuns(task, demonstration, tuple(groups), tuple(flags), tuple(environment), tuple(columns))
+
+
+def _distinct(groups: Iterable[RunGroup], names: Sequence[str]) -> int:
+    return len({tuple((name in group.config, group.config.get(name)) for name in names) for group in groups})

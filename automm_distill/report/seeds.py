@@ -1,4 +1,4 @@
-"""How far a mean over seeds can be trusted, and what is left of p-values when many are looked at."""
+"""Means over seeds with their intervals, and p-values corrected for the number of comparisons."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from automm_distill.evaluation.bootstrap import LEVEL
 class Spread:
     """Of ``n`` runs that differ in their seed: mean, standard deviation (n - 1), 95 % t-interval of the mean.
 
-    ``p`` is the two-sided p-value of the t-test that the true mean is 0. All but the mean are None for one run, and
-    interval and p also where all runs agree: that three runs came out alike by chance is no proof of anything. All are
-    None where a run has no value.
+    ``p`` is the two-sided p-value of the t-test that the true mean is 0. All but the mean are None for one run.
+    Interval and p are None too where all runs agree: a sample without spread does not tell how large the spread is. All
+    are None where a run has no value.
     """
 
     n: int
@@ -45,7 +45,7 @@ def over_seeds(values: Sequence[float | None]) -> Spread:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Each p-value, None where there is none, corrected for having looked at all of them (Holm 1979)."""
+    """Each p-value corrected for the number of them by Holm's method (1979); None stays None and does not count."""
     known = [p for p in p_values if p is not None]
     corrected = iter(multipletests(known, method="holm")[1].tolist() if known else [])
     return [None if p is None else next(corrected) for p in p_values]

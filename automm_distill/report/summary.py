@@ -1,10 +1,8 @@
-"""What the runs of a study say: means and intervals of each setting, verdicts on them, and which one to take."""
+"""What the runs of a task say: means and intervals of each group, verdicts on them, and which group to take."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import pyarrow
@@ -17,18 +15,21 @@ from automm_distill.report.runs import Run, RunGroup, TaskRuns
 from automm_distill.report.seeds import Spread, holm, over_seeds
 
 ROLES = ("teacher", "baseline", "student")
+ZERO = 1e-9  # a difference of two scores that is no larger is a rounding error
+
+Evidence = Literal["clear", "these seeds only", "this seed only", "these test rows only", "none", "unknown"]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One setting on one test set by one metric.
+    """One group on one test set by one metric.
 
-    ``per_seed`` are the scores of each run by role, and its student - baseline as ``gain``. ``scores`` and ``gain`` are
-    their spreads over the seeds; ``rows`` is what the test rows say of the means over the seeds, None without the runs'
-    predictions; ``ratio`` is that of the means.
+    ``per_seed`` has each run's scores by role, and its student - baseline as ``gain``; ``scores`` and ``gain`` are
+    their spreads over the seeds. ``rows`` has the intervals of the means over the test rows, None without the runs'
+    predictions. ``ratio`` is that of the means.
     """
 
-    setting: RunGroup
+    group: RunGroup
     test_set: str
     metric: str
     per_seed: Mapping[str, Sequence[float | None]]
@@ -40,91 +41,122 @@ class Summary:
 
 @dataclass(frozen=True)
 class Decision:
-    """``p_rows`` and ``p_seeds`` are corrected for the number of settings; ``verdict`` is their meaning in words."""
+    """A summary by the primary metric, with p-values corrected for the number of groups.
+
+    ``validation`` is the students' score on the hold-out. ``evidence`` says which p-values are below 5 %.
+    """
 
     summary: Summary
     validation: Spread
     p_rows: float | None
     p_seeds: float | None
-    verdict: str
+    evidence: Evidence
+
+    @property
+    def verdict(self) -> str:
+        """The student against the baseline, in a few words."""
+        gain = self.summary.gain
+        if gain is None:
+            return "no baseline"
+        if gain.mean is None:
+            return "undefined"
+        if self.evidence in ("none", "unknown"):
+            return "no clear difference" if self.evidence == "none" else "unknown"
+        only = "" if self.evidence == "clear" else f" ({self.evidence})"
+        return f"{direction(gain.mean)}{only}"
 
 
-def summarize(setting: RunGroup, test_set: str, metric: str) -> Summary:
-    """See :class:`Summary`."""
-    measured = [run.row["scores"][test_set][metric] for run in setting.runs]
-    per_seed = {role: [of_run[role] for of_run in measured] for role in ROLES if role in measured[0]}
-    scores = {role: over_seeds(values) for role, values in per_seed.items()}
-    gains = [_difference(of_run["student"], of_run.get("baseline")) for of_run in measured]
-    gain = over_seeds(gains) if "baseline" in scores else None
-    answers = [_answers(run, test_set) for run in setting.runs]
-    rows = bootstrap_mean(metric, [known for known in answers if known]) if all(answers) else None
-    ratio = distillation_ratio(*(scores[role].mean if role in scores else None for role in ROLES))
-    if rows is None or rows.ratio is None:
-        ratio = Ratio(None, ratio.reason or "the teacher's lead over the baseline is not clearly above 0")
-    return Summary(setting, test_set, metric, per_seed | {"gain": gains}, scores, gain, rows, ratio)
+def direction(gain: float) -> str:
+    """How the student compares with the baseline: "better", "worse", or "equal" for a gain of 0."""
+    if abs(gain) <= ZERO:
+        return "equal"
+    return "better" if gain > 0 else "worse"
 
 
-def decide(study: TaskRuns, summaries: Sequence[Summary]) -> list[Decision]:
-    """Verdicts on the settings, by the primary metric, corrected for their number by Holm's method."""
-    mine = [summary for summary in summaries if (summary.test_set, summary.metric) == study.primary]
-    p_rows = holm([summary.rows.p if summary.rows else None for summary in mine])
-    p_seeds = holm([summary.gain.p if summary.gain else None for summary in mine])
+def summarize(group: RunGroup, metrics: Mapping[str, Sequence[str]]) -> list[Summary]:
+    """One summary per test set and metric. The runs' predictions are in memory only meanwhile.
+
+    :param metrics: by test set, see :attr:`TaskRuns.metrics`.
+    """
+    predictions = [_read_predictions(run) for run in group.runs]
     return [
-        Decision(summary, _validation(summary.setting, study.primary[1]), rows, seeds, _verdict(summary, rows, seeds))
-        for summary, rows, seeds in zip(mine, p_rows, p_seeds, strict=True)
+        _summarize(group, test_set, metric, [_of_test_set(frame, test_set) for frame in predictions])
+        for test_set, of_set in metrics.items()
+        for metric in of_set
+    ]
+
+
+def decide(task_runs: TaskRuns, summaries: Sequence[Summary]) -> list[Decision]:
+    """Verdicts on the groups by the primary metric, corrected for their number by Holm's method."""
+    primary_summaries = [summary for summary in summaries if (summary.test_set, summary.metric) == task_runs.primary]
+    p_rows = holm([summary.rows.p if summary.rows else None for summary in primary_summaries])
+    p_seeds = holm([summary.gain.p if summary.gain else None for summary in primary_summaries])
+    return [
+        Decision(summary, _validation(summary.group, summary.metric), rows, seeds, _evidence(summary, rows, seeds))
+        for summary, rows, seeds in zip(primary_summaries, p_rows, p_seeds, strict=True)
     ]
 
 
 def choose(decisions: Sequence[Decision]) -> Decision | None:
-    """The setting whose students score best on the rows held out from training, not on the test rows.
+    """The group whose students score best on the hold-out; test rows are never used for selection.
 
-    Only settings with the largest number of seeds take part: a mean over fewer is easier to be lucky with. Of equals
-    the first. None where there is nothing to choose from.
+    Only groups with the largest number of seeds take part, since the best mean over few seeds is often a lucky one. Of
+    equals the first. None where there is nothing to choose from.
     """
-    known = [each for each in decisions if each.validation.mean is not None]
-    if len(decisions) < 2 or not known:
+    scored = [decision for decision in decisions if decision.validation.mean is not None]
+    if len(decisions) < 2 or not scored:
         return None
-    most = max(each.validation.n for each in known)
-    return max((each for each in known if each.validation.n == most), key=lambda each: each.validation.mean or 0.0)
+    most_seeds = max(decision.validation.n for decision in scored)
+    candidates = [decision for decision in scored if decision.validation.n == most_seeds]
+    return max(candidates, key=lambda decision: decision.validation.mean or 0.0)
 
 
-def _validation(setting: RunGroup, metric: str) -> Spread:
-    return over_seeds([run.row["validation"][metric]["student"] for run in setting.runs])
+def _summarize(group: RunGroup, test_set: str, metric: str, predictions: Sequence[RunPredictions | None]) -> Summary:
+    by_run = [run.row["scores"][test_set][metric] for run in group.runs]
+    per_seed = {role: [scores[role] for scores in by_run] for role in ROLES if role in by_run[0]}
+    spreads = {role: over_seeds(values) for role, values in per_seed.items()}
+    gains = [_difference(scores["student"], scores.get("baseline")) for scores in by_run]
+    gain = over_seeds(gains) if "baseline" in spreads else None
+    known = [run for run in predictions if run is not None]
+    rows = bootstrap_mean(metric, known) if len(known) == len(predictions) else None
+    ratio = distillation_ratio(*(spreads[role].mean if role in spreads else None for role in ROLES))
+    if rows is None or rows.ratio is None:
+        ratio = Ratio(None, ratio.reason or "the teacher's lead over the baseline is not clearly above 0")
+    return Summary(group, test_set, metric, per_seed | {"gain": gains}, spreads, gain, rows, ratio)
+
+
+def _validation(group: RunGroup, metric: str) -> Spread:
+    return over_seeds([run.row["validation"][metric]["student"] for run in group.runs])
 
 
 def _difference(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else one - other
 
 
-def _verdict(summary: Summary, p_rows: float | None, p_seeds: float | None) -> str:
-    if summary.gain is None:
-        return "no baseline"
-    if summary.gain.mean is None:
-        return "undefined"
-    better = "better" if summary.gain.mean > 0 else "worse"
+def _evidence(summary: Summary, p_rows: float | None, p_seeds: float | None) -> Evidence:
     rows, seeds = (p is not None and p < 1 - LEVEL for p in (p_rows, p_seeds))
     if rows and seeds:
-        return better
+        return "clear"
     if rows:
-        return f"{better} with {'this seed' if summary.gain.n == 1 else 'these seeds'}"
+        return "this seed only" if len(summary.group.runs) == 1 else "these seeds only"
     if seeds:
-        return f"{better} on these test rows"
-    return "unknown" if p_rows is None and p_seeds is None else "could be noise"
+        return "these test rows only"
+    return "unknown" if p_rows is None and p_seeds is None else "none"
 
 
-def _answers(run: Run, test_set: str) -> RunPredictions | None:
-    """From the run's predictions; None when they are not there, or cut off."""
+def _read_predictions(run: Run) -> pd.DataFrame | None:
+    """Labels and predicted labels or values, without probabilities; None where the file is absent or cut off."""
     try:
-        frame = _predictions(run.predictions)
+        roles = [role for role in ROLES if role in pyarrow.parquet.read_schema(run.predictions).names]
+        return pd.read_parquet(run.predictions, columns=["test_set", "id", "label", *roles])
     except (FileNotFoundError, pyarrow.ArrowInvalid):
+        return None
+
+
+def _of_test_set(frame: pd.DataFrame | None, test_set: str) -> RunPredictions | None:
+    if frame is None:
         return None
     if test_set != POOLED:
         frame = frame[frame["test_set"] == test_set]
     predicted: dict[str, Any] = {role: frame[role].to_numpy() for role in ROLES if role in frame}
     return RunPredictions(frame["label"].to_numpy(), predicted, frame["id"].astype(str).to_numpy())
-
-
-@cache
-def _predictions(path: Path) -> pd.DataFrame:
-    roles = [role for role in ROLES if role in pyarrow.parquet.read_schema(path).names]
-    return pd.read_parquet(path, columns=["test_set", "id", "label", *roles])  # without the probabilities
