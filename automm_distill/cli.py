@@ -103,8 +103,8 @@ def _base_type(annotation: Any) -> type:
 def _add_flag(group: Any, name: str, flag: Flag, kind: type, default: str) -> None:
     if flag.switches:
         exclusive = group.add_mutually_exclusive_group()
-        for value, help in flag.switches.items():
-            exclusive.add_argument(f"--{value}", dest=name, action="store_const", const=value, help=help)
+        for value, meaning in flag.switches.items():
+            exclusive.add_argument(f"--{value}", dest=name, action="store_const", const=value, help=meaning)
         return
     names = [f"--{spelling}" for spelling in (name, *flag.aliases)]
     options: dict[str, Any] = {"help": f"{flag.help} [{default}]".replace("%", "%%"), "dest": name}

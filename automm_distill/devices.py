@@ -57,7 +57,7 @@ def prepare_arithmetic(*, on_gpu: bool) -> None:
 
 
 def disable_malloc_trim() -> None:
-    """Have glibc keep the memory that a training step frees, for the next one, instead of giving it back to the system.
+    """Have glibc keep the memory that a training step frees for the next one, instead of returning it to the system.
 
     On a CPU, every step would otherwise ask for its large activations anew and pay for their pages: a step of 32 rows
     of 250 tokens through six layers of width 384 spent a third of its time in the kernel, and took 1.6 times as long.

@@ -49,15 +49,15 @@ def complete_row(folder: Path, row: Mapping[str, Any]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
                 if path.exists():
-                    os.chmod(file.name, path.stat().st_mode)
-                os.replace(file.name, path)
+                    Path(file.name).chmod(path.stat().st_mode)
+                Path(file.name).replace(path)
             except BaseException:
                 Path(file.name).unlink(missing_ok=True)
                 raise
 
 
 def read_rows(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The rows of a ``results.jsonl`` in today's format, none if it is not there, and the number of lines that are none.
+    """The rows of a ``results.jsonl`` in today's format, none if it is not there, and the number of broken lines.
 
     A run that was killed while it wrote leaves half a line.
     """

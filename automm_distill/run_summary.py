@@ -19,8 +19,8 @@ LITTLE, DOMINANT = 0.01, 0.95  # shares of the gradient that earn a line of advi
 LABEL_WIDTH, WIDTH = 9, 80
 FEW_LANGUAGES = 3
 DEFINITIONS = (
-    "Gain = student - baseline, in points (hundredths). Distillation ratio = (student - baseline) / (teacher - baseline): "
-    "0 is no gain, 1 the teacher's score."
+    "Gain = student - baseline, in points (hundredths). "
+    "Distillation ratio = (student - baseline) / (teacher - baseline): 0 is no gain, 1 the teacher's score."
 )
 
 Row = Mapping[str, Any]

@@ -12,8 +12,9 @@ from automm_distill.devices import Device
 from automm_distill.evaluation.scores import VALIDATION, compare
 from automm_distill.inputs.checkpoints import Checkpoint
 from automm_distill.inputs.splits import Splits, TrainValidation
+from automm_distill.predictions import PREDICTIONS, write_predictions
 from automm_distill.result_row import make_row
-from automm_distill.results import PREDICTIONS, append_row, write_predictions
+from automm_distill.results import append_row
 from automm_distill.run_context import RunContext
 from automm_distill.settings import Settings
 from automm_distill.tasks import GLUE_TASKS, pawsx_task

@@ -217,7 +217,7 @@ def remove(path: Path) -> bool:
 def file_system_time(folder: Path) -> float:
     """Now, in Unix seconds, by the clock that stamps the files in ``folder``: that of another machine, if shared."""
     with tempfile.NamedTemporaryFile(dir=folder) as file:
-        return os.stat(file.name).st_mtime
+        return Path(file.name).stat().st_mtime
 
 
 def quarantine(path: Path, error: DamagedEntry) -> None:

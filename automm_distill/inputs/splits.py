@@ -158,7 +158,7 @@ def _load(task: Task, splits: Sequence[str], settings: Settings, folder: Path) -
         if split not in tests and absent:
             names = ", ".join(task.classes[number] for number in sorted(absent))
             raise UserError(f"{where}: none of the {len(frames[split]):,} rows is of class {names}; more rows may help")
-        if task.is_regression and split not in tests and frames[split]["label"].nunique() == 1:
+        if task.is_regression and split not in tests and frames[split]["label"].min() == frames[split]["label"].max():
             value = frames[split]["label"].iloc[0]
             raise UserError(
                 f"{where}: all {len(frames[split]):,} labels are {value:g}; a regression needs different ones"

@@ -7,6 +7,7 @@ from typing import Any
 
 from automm_distill import results
 from automm_distill.errors import UserError
+from automm_distill.predictions import PREDICTIONS
 from automm_distill.settings import identity, local_path
 
 # What a row has had since version 0.1; a row without any of it is older and cannot be reported.
@@ -43,7 +44,7 @@ class Run:
     @property
     def predictions(self) -> Path:
         """Each model's predictions: beside the results file, or where they were written."""
-        beside = self.folder / results.PREDICTIONS
+        beside = self.folder / PREDICTIONS
         return beside if beside.exists() else Path(self.row["paths"]["predictions"])
 
 
@@ -132,7 +133,7 @@ def load_runs(places: Sequence[Path]) -> LoadedRuns:
                 continue
             folder = path.parent / row["run"]
             copies += row["run"] in located
-            if row["run"] not in located or (folder / results.PREDICTIONS).exists():
+            if row["run"] not in located or (folder / PREDICTIONS).exists():
                 located[row["run"]] = (row, folder)
     names = _checkpoint_names(row for row, _ in located.values())
     runs = [Run(row, folder, _config(row, names)) for row, folder in located.values()]
