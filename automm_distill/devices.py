@@ -47,7 +47,7 @@ def choose_device(num_gpu: int, precision: str) -> Device:
 
 
 def prepare_arithmetic(*, on_gpu: bool) -> None:
-    """Settings of this process that make the device fast: TensorFloat-32 on a GPU, no return of freed memory on a CPU."""
+    """Make the device fast in this process: TensorFloat-32 on a GPU, freed memory kept on a CPU."""
     import torch
 
     if on_gpu:

@@ -93,7 +93,8 @@ def markdown(row: Row) -> str:
 
 def _sections(row: Row) -> Iterator[str]:
     yield f"# {_title(row)}"
-    yield f"Task: {row['task']}. Teacher `{row['settings']['teacher_model']}`, student `{row['settings']['student_model']}`."
+    settings = row["settings"]
+    yield f"Task: {row['task']}. Teacher `{settings['teacher_model']}`, student `{settings['student_model']}`."
     yield _losses(row)
     yield f"**{verdict(row)}**"
     yield from _caveats(row)
@@ -260,7 +261,8 @@ def _speed_text(row: Row) -> str:
     table = TextTable("", ["", "speed-up", "95 % CI", "rows", "batch"], lines, range(1, 5))
     device, forward = row["device"], row["speed_up"]["forward"]
     tokens = f", rows of {forward['tokens'][0]:.0f} tokens" if forward.get("tokens") else ""
-    return f"{as_markdown(table)}\n\n{device['name']}, {device['threads']} threads, precision {device['precision']}{tokens}."
+    where = f"{device['name']}, {device['threads']} threads, precision {device['precision']}{tokens}."
+    return f"{as_markdown(table)}\n\n{where}"
 
 
 def _training_time(row: Row) -> str:

@@ -108,8 +108,8 @@ class Settings:
         metavar="LANGUAGE",
     )
     dataset_path: str | None = _flag(
-        "folder with <config>/<split>.parquet|csv|tsv|jsonl or a save_to_disk folder; what is missing is downloaded from "
-        "the Hugging Face hub and kept there",
+        "folder with <config>/<split>.parquet|csv|tsv|jsonl or a save_to_disk folder; what is missing is downloaded "
+        "from the Hugging Face hub and kept there",
         DATA,
         kind="folder",
     )
@@ -247,7 +247,7 @@ class Settings:
         changes_result=False,
     )
     length_grouping: bool = _flag(
-        "make batches of rows of about the same length, which need hardly any padding; false takes rows in random order",
+        "make batches of rows of about the same length, which need hardly any padding; false takes rows at random",
         MACHINE,
         default=True,
     )

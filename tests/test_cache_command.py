@@ -1,7 +1,6 @@
 """``python -m automm_distill.cache``: what the cache holds, and what may go."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +23,7 @@ with cache.in_use(Path(sys.argv[1])):
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """A cache with two teachers, a baseline and outputs, and results that refer to the first teacher and the outputs."""
+    """A cache with two teachers, a baseline and outputs; results that refer to the first teacher and the outputs."""
     folder, results = tmp_path / "cache", tmp_path / "results"
     for name in ("teacher-rte-1", "teacher-rte-2", "baseline-rte-1"):
         cache.get_or_build(folder / name, {}, not_before=0, build=_build, load=lambda path, _: path)
@@ -110,11 +109,15 @@ def test_prune_leaves_what_is_being_built(folders):
 @pytest.mark.parametrize("read_only", [False, True])
 def test_rows_of_the_old_format_keep_their_entries(folders, read_only):
     folder, results = folders
-    old = {"run": "b", "settings": {}, "training": {"teacher": {"path": f"/elsewhere/{folder.name}/teacher-rte-2"}}}
+    old = {
+        "run": "b",
+        "settings": {},
+        "training": {"teacher": {"from_cache": False, "path": "/elsewhere/cache/teacher-rte-2"}},
+    }
     with (results / "results.jsonl").open("a") as file:
         file.write(json.dumps(old) + "\n")
     if read_only:
-        os.chmod(results / "results.jsonl", 0o444)
+        (results / "results.jsonl").chmod(0o444)
     assert main(["prune", "--save_path", str(folder), "--results", str(results), "--yes"]) == 0
     assert names(folder) == ["outputs-1", "teacher-rte-1", "teacher-rte-2"]
 

@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def test_full_gpu():
 
 def test_disk_that_is_full_while_python_writes():
     def write():
-        with open("/dev/full", "wb") as file:
+        with Path("/dev/full").open("wb") as file:
             file.write(bytes(100_000))
 
     assert machine_limit(raised_by(write)).startswith("the disk is full")
