@@ -96,7 +96,7 @@ def longest_row(frame: pd.DataFrame) -> int:
 
 def available_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """Bytes that new processes can take: what the system has to give, within the limit of the container we are in."""
-    return min(int(psutil.virtual_memory().available), *_left_in_container(cgroup))
+    return min([int(psutil.virtual_memory().available), *_left_in_container(cgroup)])
 
 
 def _fit_bytes(network: NetworkSize, rows: int, tokens: int) -> int:

@@ -83,9 +83,10 @@ def _sweep(args: argparse.Namespace, flags: Sequence[str]) -> int:
     logging.getLogger("automm_distill").handlers[0].addFilter(_first_time())
     checked = checks.check([grid.with_gpus(trial, gpus) for trial in planned], on_cluster=on_cluster)
     if len(checked) < len(planned):
-        console.print(f"{len(planned) - len(checked)} of {len(planned)} trials would repeat another: left out")
+        repeated = len(planned) - len(checked)
+        console.print(f"{repeated} of {len(planned)} trials would repeat another: left out", highlight=False)
     pending = checks.pending(checked)
-    console.print(f"{len(checked)} trials, {len(checked) - len(pending)} of them done before")
+    console.print(f"{len(checked)} trials, {len(checked) - len(pending)} of them done before", highlight=False)
 
     failed = []
     if pending:
@@ -134,7 +135,7 @@ def _check(args: argparse.Namespace) -> None:
         if value is not None and not 0 < value < math.inf:
             raise UserError(f"--{name} {value:g}: needs a number above 0")
     gpus = args.gpus_per_trial
-    if gpus is not None and not (0 <= gpus <= 1 or (gpus < math.inf and gpus == int(gpus))):
+    if gpus is not None and not (0 <= gpus < math.inf and (gpus <= 1 or gpus == int(gpus))):
         raise UserError(f"--gpus_per_trial {gpus:g}: needs a whole number, or a part of one GPU such as 0.5")
 
 

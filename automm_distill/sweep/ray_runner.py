@@ -140,7 +140,7 @@ def _start(address: str | None) -> None:
             ) from error
         raise UserError(
             f"Ray does not start on this machine ({reason}); see that it has free memory and room in "
-            f"{tempfile.gettempdir()}, and try again, best when it is less busy"
+            f"{os.environ.get('RAY_TMPDIR', tempfile.gettempdir())}, and try again, best when it is less busy"
         ) from error
 
 
