@@ -1,6 +1,7 @@
 """The command line of the scripts, made from the fields of ``Settings``."""
 
 import argparse
+import sys
 import types
 import typing
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 from automm_distill.command import DONE, Parser, guarded
 from automm_distill.errors import UserError
-from automm_distill.settings import Benchmark, Flag, Settings, defaults, flags_of
+from automm_distill.settings import SCRIPT_DEFAULTS, Benchmark, Flag, Settings, defaults, flags_of
 
 
 def parse_bool(text: str) -> bool:
@@ -119,3 +120,9 @@ def _add_flag(group: Any, name: str, flag: Flag, kind: type, default: str) -> No
         shown = {"folder": "DIR"}.get(flag.kind, "N" if kind is int else "X")
         options |= {"type": kind, "metavar": flag.metavar or shown}
     group.add_argument(*names, **options)
+
+
+if __name__ == "__main__":  # python -m automm_distill.cli glue|pawsx [flags]: how a sweep starts its trials
+    if not sys.argv[1:] or sys.argv[1] not in SCRIPT_DEFAULTS:
+        Parser(prog="automm_distill.cli").error(f"the first argument must be one of {', '.join(SCRIPT_DEFAULTS)}")
+    sys.exit(run_script(sys.argv[1], sys.argv[2:]))

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from automm_distill import cache, logs
@@ -9,8 +10,8 @@ from automm_distill.devices import Device, choose_device
 from automm_distill.errors import UserError
 from automm_distill.folders import require_writable
 from automm_distill.inputs import demo
-from automm_distill.inputs.checkpoints import find_checkpoint
-from automm_distill.inputs.splits import load_splits
+from automm_distill.inputs.checkpoints import Checkpoint, find_checkpoint
+from automm_distill.inputs.splits import Splits, load_splits
 from automm_distill.results import RESULTS
 from automm_distill.run_context import RunContext
 from automm_distill.settings import Settings
@@ -20,9 +21,15 @@ OUTPUT_BYTES = 4096  # of the teacher's outputs for one row: a feature of width 
 log = logging.getLogger(__name__)
 
 
-def preflight(settings: Settings) -> RunContext:
+def preflight(
+    settings: Settings,
+    *,
+    load: Callable[[Settings, Path], Splits] = load_splits,
+    find: Callable[[str, str], Checkpoint] = find_checkpoint,
+) -> RunContext:
     """Check folders, rows, checkpoints, augmentation data and device; nothing is trained yet.
 
+    :param load: and ``find``: what a sweep, whose runs share rows and checkpoints, calls instead, to read each once.
     :raises UserError: for whatever the user has to mend first.
     """
     output_folder, cache_folder = Path(settings.output_folder), Path(settings.finetuned_model_cache_folder)
@@ -40,9 +47,9 @@ def preflight(settings: Settings) -> RunContext:
         assert settings.dataset_path is not None  # only --demo does without
         data_folder = Path(settings.dataset_path)
         teacher_name, student_name = settings.teacher_model, settings.student_model
-    splits = load_splits(settings, data_folder)
-    teacher = find_checkpoint("--teacher_model", teacher_name)
-    student = find_checkpoint("--student_model", student_name)
+    splits = load(settings, data_folder)
+    teacher = find("--teacher_model", teacher_name)
+    student = find("--student_model", student_name)
     device = choose_device(settings.num_gpu, settings.precision)
     _require_whole_batches(settings, device)
     if settings.aug_scale > 0:

@@ -1,30 +1,62 @@
-"""Sweeps: what they run, what they leave out, and what survives a killed trial or a lost node."""
+"""Sweeps: what they run, what they leave out or refuse, and what survives a killed trial or an interruption."""
 
-import json
+import logging
 import os
-import re
+import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
-import ray
-from ray.cluster_utils import Cluster
+import torch
 
 import automm_distillation_sweep
+from automm_distill import run_context
+from automm_distill.devices import choose_device
 from automm_distill.errors import UserError
+from automm_distill.inputs.splits import load_splits
 from automm_distill.results import RESULTS, append_row, read_rows
-from automm_distill.sweep import ray_runner
+from automm_distill.settings import Settings, defaults
+from automm_distill.sweep import checks, grid, progress
+from automm_distill.sweep.checks import CheckedTrial, check, pending
+from automm_distill.sweep.grid import Trial, gpus_per_trial, with_gpus
 
-ROOT = Path(__file__).parent.parent
+from .conftest import make_settings
+
+SCRIPT = Path(automm_distillation_sweep.__file__)
 
 
-def plan(folder, **grid):
-    return grid.plan("glue", grid, [1, 2], ["--glue_task", "rte", "--output_folder", str(folder)])
+def plan(folder: Path, *flags: str, **values: list[str]) -> list[Trial]:
+    return grid.plan("glue", values, [1, 2], ["--glue_task", "rte", "--output_folder", str(folder), *flags])
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """What the sweep says on standard error, which must be one line, with status 2."""
+    try:
+        status = automm_distillation_sweep.main(["glue", *argv])
+    except SystemExit as end:
+        status = end.code
+    assert status == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1, error
+    return error
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """The script sends the package's messages to the screen; other tests read them through pytest."""
+    log = logging.getLogger("automm_distill")
+    handlers, level, propagate = log.handlers, log.level, log.propagate
+    yield
+    log.handlers, log.level, log.propagate = handlers, level, propagate
+
+
+# --- the grid
 
 
 def test_grid_times_seeds_with_the_seeds_first(tmp_path):
@@ -43,18 +75,45 @@ def test_grid_times_seeds_with_the_seeds_first(tmp_path):
 
 def test_the_same_point_written_twice_is_one_trial(tmp_path):
     assert len(plan(tmp_path, temperature=["5", "5.0"])) == 2
+    assert len(plan(tmp_path, precision=["16", "16-mixed"])) == 2
 
 
-def test_trials_with_a_row_are_done_and_others_missing(tmp_path):
-    trials = plan(tmp_path, temperature=["1", "5"])
-    settings = asdict(trials[0].settings)
-    append_row(tmp_path, {"settings": settings | {"output_folder": "elsewhere", "resume": False, "verbosity": "quiet"}})
-    append_row(tmp_path, {"settings": asdict(trials[1].settings) | {"max_epochs": 99}})
-    with (tmp_path / RESULTS).open("a") as file:
-        file.write('{"settings": {"half a li')
-    assert grid.missing(trials) == trials[1:]
-    assert len(read_rows(tmp_path / RESULTS)[0]) == 2
-    assert read_rows(tmp_path / RESULTS)[1] == 1
+@pytest.mark.parametrize("name", ["student_model", "teacher_model", "dataset_path", "precision"])
+def test_checkpoints_data_and_precision_can_be_swept(tmp_path, name):
+    values = ["16", "32"] if name == "precision" else ["one", "other"]
+    assert len(plan(tmp_path, **{name: values})) == 4
+
+
+@pytest.mark.parametrize(
+    ("flag", "values"),
+    [
+        ("num_workers", ["0", "4"]),
+        ("output_folder", ["a", "b"]),
+        ("finetuned_model_cache_folder", ["a", "b"]),
+        ("save_path", ["a", "b"]),
+        ("resume", ["true", "false"]),
+    ],
+)
+def test_grid_over_a_flag_that_changes_no_result_is_refused(tmp_path, flag, values):
+    with pytest.raises(
+        UserError, match=rf"--grid {flag}={','.join(values)}: makes no difference .* give --{flag} once"
+    ):
+        plan(tmp_path, **{flag: values})
+
+
+def test_grid_over_a_flag_that_no_trial_uses_is_refused(tmp_path):
+    with pytest.raises(UserError, match="--grid temperature=1,5: makes no difference to any result here"):
+        plan(tmp_path, "--soft_label_weight", "0", temperature=["1", "5"])
+    assert len(plan(tmp_path, temperature=["1", "5"], soft_label_weight=["0", "1"])) == 6, "some trials use it"
+
+
+def test_grid_over_devices_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"--grid num_gpu=0,1: .*; use --gpus_per_trial"):
+        plan(tmp_path, num_gpu=["0", "1"])
+
+
+def test_loading_processes_count_where_they_augment(tmp_path):
+    assert len(plan(tmp_path, "--aug_scale", "0.1", num_workers=["0", "4"])) == 4
 
 
 @pytest.mark.parametrize(
@@ -64,7 +123,6 @@ def test_trials_with_a_row_are_done_and_others_missing(tmp_path):
         ("temperature=", "needs the form"),
         ("temperature=1,,2", "needs the form"),
         ("=1", "needs the form"),
-        ("seed=1,2", "use --seeds"),
     ],
 )
 def test_bad_grid_is_refused(entry, complaint):
@@ -80,19 +138,29 @@ def test_flag_swept_twice_is_refused():
 @pytest.mark.parametrize(
     ("argv", "complaint"),
     [
-        (["glue", "--grid", "temperature=1,0"], "--temperature 0.0: needs a number above 0"),
-        (["glue", "--grid", "temprature=1"], "unrecognized arguments: --temprature 1"),
-        (["glue", "--file", "nowhere.yaml"], "--file nowhere.yaml: No such file"),
-        (["glue", "--cpus_per_trial", "-1"], "--cpus_per_trial -1.0: needs 0 or more"),
+        (["--grid", "temperature=1,0"], "--temperature 0.0: needs a number above 0"),
+        (["--grid", "temprature=1"], "unrecognized arguments: --temprature 1"),
+        (["--grid", "seed=1,2"], "seed: use --seeds"),
+        (["--seed", "5"], "seed: use --seeds"),
+        (["--file", "nowhere.yaml"], "--file nowhere.yaml: No such file"),
+        (["--cpus_per_trial", "-1"], "--cpus_per_trial -1: needs a number above 0"),
+        (["--cpus_per_trial", "0"], "--cpus_per_trial 0: needs a number above 0"),
+        (["--cpus_per_trial", "0", "--gpus_per_trial", "1"], "--cpus_per_trial 0: needs a number above 0"),
+        (["--memory_per_trial", "0"], "--memory_per_trial 0: needs a number above 0"),
+        (["--memory_per_trial", "nan"], "--memory_per_trial nan: needs a number above 0"),
+        (["--gpus_per_trial", "1.5"], "--gpus_per_trial 1.5: needs a whole number, or a part of one GPU"),
+        (["--gpus_per_trial", "nan"], "--gpus_per_trial nan: needs a whole number"),
+        (["--gpus_per_trial", "-1"], "--gpus_per_trial -1: needs a whole number"),
+        (["--gpus_per_trial", "99"], f"--gpus_per_trial 99: this machine has {torch.cuda.device_count()}"),
+        (["--gpus_per_trial", "0", "--num_gpu", "1"], "--num_gpu 1: contradicts --gpus_per_trial 0"),
+        (["--dataset_path", "nowhere"], "nowhere"),
     ],
 )
-def test_mistakes_end_with_one_line_and_status_2_before_anything_runs(argv, complaint, capsys):
-    with pytest.raises(SystemExit) as ended:
-        automm_distillation_sweep.main(argv)
-    assert ended.value.code == 2
-    error = capsys.readouterr().err
-    assert complaint in error
-    assert error.count("\n") == 1
+def test_mistakes_end_with_one_line_and_status_2_before_anything_runs(argv, complaint, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert complaint in refusal(capsys, *argv)
+    assert not (tmp_path / "results" / "logs").exists()
 
 
 def test_sweep_written_down_as_yaml(tmp_path):
@@ -110,179 +178,345 @@ def test_sweep_written_down_as_yaml(tmp_path):
     trials = grid.plan("pawsx", written["grid"], written["seeds"], written["flags"])
     assert len(trials) == 4
     assert trials[0].settings.pawsx_student_tasks == ("en", "de")
-    for scalar in ("seeds: 3", "grid: {temperature: 5}", "grid: [temperature]"):
-        path.write_text(scalar)
-        with pytest.raises(UserError, match="need a list"):
-            grid.read_file(path)
-    path.write_text("grdi: {}")
-    with pytest.raises(UserError, match="needs grid, seeds and flags"):
-        grid.read_file(path)
 
 
-def commands(folder, **codes):
-    return [
-        ray_runner.Command(name, (sys.executable, "-c", code), folder, folder / "logs" / f"{name}.log")
-        for name, code in codes.items()
-    ]
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("seeds: 3", "need a list"),
+        ("grid: {temperature: 5}", "need a list"),
+        ("grid: [temperature]", "need a list"),
+        ("grid: {temperature: []}", "has no values"),
+        ("flags: [temperature]", "flags need the form flag: value"),
+        ("flags: temperature", "flags need the form flag: value"),
+        ("grdi: {}", "needs grid, seeds and flags"),
+        ("grid: {", "not YAML"),
+        (b"\xff\xfe\xfa", "not YAML"),
+    ],
+)
+def test_bad_yaml_is_refused_in_one_line(tmp_path, capsys, text, complaint):
+    path = tmp_path / "grid.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert complaint in refusal(capsys, "--file", str(path))
 
 
-def test_failed_and_killed_commands_do_not_stop_the_others(tmp_path):
-    wanted = commands(
-        tmp_path,
-        fine="import os; print('threads', os.environ['OMP_NUM_THREADS'])",
-        failing="import sys; sys.exit('no luck')",
-        killed="import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
-        last="print('last')",
-    )
-    with ray_runner.ray_session(None):
-        made = {finished.command.name: finished.status for finished in ray_runner.run(wanted, cpus=1, gpus=0)}
-    assert made == {"fine": 0, "failing": 1, "killed": -9, "last": 0}
-    assert (tmp_path / "logs" / "fine.log").read_text() == "threads 1\n"
-    assert (tmp_path / "logs" / "failing.log").read_text() == "no luck\n"
+# --- GPUs
 
 
-def test_leaving_early_ends_what_runs(tmp_path):
-    wanted = commands(
-        tmp_path,
-        short="pass",
-        long=f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)",
-    )
-    with ray_runner.ray_session(None):
-        running = ray_runner.run(wanted, cpus=0.1, gpus=0)
-        assert next(running).command.name == "short"
-        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
-            time.sleep(0.1)
-        running.close()
-    pid = int((tmp_path / "pid").read_text())
-    for _ in range(100):
-        if not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2]:
-            break
-        time.sleep(0.1)
+@pytest.mark.parametrize(
+    ("requested", "num_gpu", "gpus_here", "expected"),
+    [
+        (None, "-1", 0, 0),
+        (None, "-1", 2, 1),  # where there are some, one each
+        (None, "-1", None, 0),  # on a cluster
+        (None, "0", 2, 0),
+        (None, "2", 2, 2),
+        (0, "-1", 2, 0),
+        (0.5, "-1", 2, 0.5),
+        (0.5, "1", 2, 0.5),
+        (2, "2", None, 2),
+    ],
+)
+def test_gpus_of_a_trial(tmp_path, requested, num_gpu, gpus_here, expected):
+    assert gpus_per_trial(requested, plan(tmp_path, "--num_gpu", num_gpu), gpus_here) == expected
+
+
+@pytest.mark.parametrize(("requested", "num_gpu"), [(1, "0"), (0, "2"), (0.5, "2"), (2, "1")])
+def test_gpus_that_contradict_the_scripts_flag_are_refused(tmp_path, requested, num_gpu):
+    with pytest.raises(UserError, match=rf"--num_gpu {num_gpu}: contradicts --gpus_per_trial {requested}"):
+        gpus_per_trial(requested, plan(tmp_path, "--num_gpu", num_gpu), 4)
+
+
+@pytest.mark.parametrize(("gpus", "visible"), [(0, 0), (0.5, 1), (2, 2)])
+def test_trial_is_told_to_use_the_gpus_that_it_gets(tmp_path, gpus, visible):
+    trial = with_gpus(plan(tmp_path)[0], gpus)
+    assert trial.argv[-2:] == ("--num_gpu", str(visible))
+    assert trial.settings.num_gpu == visible
+
+
+# --- what is done before
+
+
+@pytest.fixture
+def inputs(checkpoints, datasets_folder, tmp_path) -> dict[str, str]:
+    """Flags of a sweep that can run, with data of its own."""
+    shutil.copytree(datasets_folder / "rte", tmp_path / "data" / "rte")
+    return {
+        "dataset_path": str(tmp_path / "data"),
+        "glue_task": "rte",
+        "teacher_model": str(checkpoints / "teacher"),
+        "student_model": str(checkpoints / "student"),
+        "finetuned_model_cache_folder": str(tmp_path / "cache"),
+        "output_folder": str(tmp_path / "results"),
+        "num_gpu": "0",
+    }
+
+
+def checked(flags: dict[str, str], seeds: tuple[int, ...] = (1, 2), **values: list[str]) -> list[CheckedTrial]:
+    argv = [part for name, value in flags.items() if name not in values for part in (f"--{name}", value)]
+    return check(grid.plan("glue", values, seeds, argv), on_cluster=False)
+
+
+def row_of(trial: CheckedTrial, **device: Any) -> dict[str, Any]:
+    """What of a run's row says which run it was."""
+    return {
+        "format": 2,
+        "identity": trial.identity,
+        "settings": {"precision": "auto"},
+        "device": {"precision": "32", "num_gpus": 0} | device,
+    }
+
+
+def test_trials_with_a_row_are_done_and_others_pending(inputs):
+    results = Path(inputs["output_folder"])
+    trials = checked(inputs, temperature=["1", "5"])
+    assert pending(trials) == trials
+    append_row(results, row_of(trials[0]))
+    append_row(results, row_of(trials[1]) | {"identity": "of another run"})
+    append_row(results, {"settings": dict(inputs), "device": {}})  # of an old version
+    with (results / RESULTS).open("a") as file:
+        file.write('{"settings": {"half a li')
+    assert pending(trials) == trials[1:]
+    assert read_rows(results / RESULTS)[1] == 1
+    same = checked(inputs | {"num_workers": "2"}, temperature=["1", "5"])
+    assert [trial.identity for trial in pending(same)] == [trial.identity for trial in trials[1:]]
+
+
+def test_rows_of_other_arithmetic_do_not_count(inputs):
+    results = Path(inputs["output_folder"])
+    trials = checked(inputs, seeds=(1,))
+    append_row(results, row_of(trials[0], precision="bf16"))
+    append_row(results, row_of(trials[0], num_gpus=1))
+    assert pending(trials) == trials
+    append_row(results, row_of(trials[0]))
+    assert pending(trials) == []
+
+
+def test_new_rows_under_the_same_path_are_a_new_run(inputs):
+    trials = checked(inputs)
+    for trial in trials:
+        append_row(Path(inputs["output_folder"]), row_of(trial))
+    assert pending(checked(inputs)) == []
+    path = Path(inputs["dataset_path"]) / "rte" / "validation.parquet"
+    rows = pd.read_parquet(path)
+    rows.loc[0, "sentence1"] += " indeed"
+    rows.to_parquet(path)
+    assert len(pending(checked(inputs))) == 2
+
+
+def test_new_checkpoint_under_the_same_path_is_a_new_run(inputs, checkpoints, tmp_path):
+    moving = inputs | {"student_model": str(tmp_path / "model")}
+    shutil.copytree(checkpoints / "student", tmp_path / "model")
+    (trial,) = checked(moving, seeds=(1,))
+    append_row(Path(inputs["output_folder"]), row_of(trial))
+    assert pending(checked(inputs, seeds=(1,))) == [], "the same checkpoint elsewhere"
+    shutil.rmtree(tmp_path / "model")
+    shutil.copytree(checkpoints / "teacher", tmp_path / "model")
+    assert len(pending(checked(moving, seeds=(1,)))) == 1
+
+
+@pytest.mark.parametrize("what", ["libraries", "training format"])
+def test_new_libraries_and_new_training_are_a_new_run(inputs, monkeypatch, what):
+    trials = checked(inputs)
+    for trial in trials:
+        append_row(Path(inputs["output_folder"]), row_of(trial))
+    if what == "libraries":
+        monkeypatch.setattr(run_context, "library_versions", lambda: {"torch": "another"})
     else:
-        pytest.fail("still there")
+        monkeypatch.setattr(run_context, "TRAINING_FORMAT", run_context.TRAINING_FORMAT + 1)
+    assert len(pending(checked(inputs))) == 2
 
 
-def test_no_cluster_there_is_the_users_mistake():
-    with (
-        pytest.raises(UserError, match=r"--ray_address 127\.0\.0\.1:1: no Ray cluster there"),
-        ray_runner.ray_session("127.0.0.1:1"),
-    ):
-        pass
+@pytest.mark.parametrize(
+    ("requested", "row_requested", "used", "done"),
+    [
+        ("auto", "auto", "bf16", True),
+        ("auto", "32", "32", True),
+        ("16", "16", "32", True),  # the cluster had nothing better
+        ("16", "auto", "16", True),
+        ("16", "auto", "bf16", False),
+    ],
+)
+def test_on_a_cluster_the_requested_precision_counts(requested, row_requested, used, done):
+    trial = CheckedTrial(Trial({}, (), make_settings()), "x", requested, None, 0)
+    row = {"identity": "x", "settings": {"precision": row_requested}, "device": {"precision": used, "num_gpus": 1}}
+    assert trial.is_done(row) is done
 
 
-def test_sweep_on_this_machine_joins_no_cluster_of_somebody_else(monkeypatch):
-    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    with ray_runner.ray_session(None):
-        assert len(ray.nodes()) == 1
+def test_cluster_needs_no_gpu_on_this_machine(inputs):
+    argv = [part for name, value in inputs.items() for part in (f"--{name}", value)]
+    trials = [with_gpus(trial, 99) for trial in grid.plan("glue", {}, [1], argv)]
+    (trial,) = check(trials, on_cluster=True)
+    assert trial.trial.settings.num_gpu == 99
+    assert trial.identity == checked(inputs, seeds=(1,))[0].identity
+    with pytest.raises(UserError, match="--num_gpu 99: this machine has"):
+        check(trials, on_cluster=False)
 
 
-def test_ctrl_c_ends_the_sweep_and_its_trials(tmp_path):
-    script = Path(automm_distillation_sweep.__file__)
-    argv = [sys.executable, script, "glue", "--grid", "temperature=1,5", "--demo", "--output_folder", str(tmp_path)]
-    sweeping = subprocess.Popen(
-        argv,
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # else ignored where this runs in the background
+def test_two_names_of_one_checkpoint_are_one_run(inputs, checkpoints, tmp_path):
+    shutil.copytree(checkpoints / "student", tmp_path / "copy")
+    trials = checked(inputs, student_model=[inputs["student_model"], str(tmp_path / "copy")])
+    assert [trial.trial.settings.seed for trial in trials] == [1, 2]
+
+
+def test_rows_and_checkpoints_are_read_once_for_all_trials_that_share_them(inputs, monkeypatch):
+    calls = []
+
+    def count(name: str) -> None:
+        original = getattr(checks, name)
+
+        def counted(*args: Any) -> Any:
+            calls.append(name)
+            return original(*args)
+
+        monkeypatch.setattr(checks, name, counted)
+
+    count("load_splits")
+    count("find_checkpoint")
+    trials = checked(inputs, temperature=["1", "5"], hard_label_weight=["0", "1"])
+    assert len(trials) == 8
+    assert sorted(calls) == ["find_checkpoint"] * 2 + ["load_splits"] * 2, "two models; two seeds, two hold-outs"
+    points = [(trial.trial.point["temperature"], trial.trial.point["seed"]) for trial in trials[:3]]
+    assert points == [("1", "1"), ("1", "2"), ("1", "1")], "in the order of the plan"
+
+
+@pytest.mark.parametrize("benchmark", ["glue", "pawsx"])
+def test_rows_are_shared_by_all_that_they_depend_on(datasets_folder, benchmark):
+    """Every setting that load_splits reads is part of the key under which a sweep keeps its rows."""
+    languages = dict(pawsx_teacher_tasks=("en", "de"), pawsx_student_tasks=("en",))
+    task = languages if benchmark == "pawsx" else dict(glue_task="rte")
+    settings = Settings(benchmark=benchmark, **(defaults(benchmark) | task))
+
+    def reads(function: Callable[..., Any], *args: Any) -> set[str]:
+        names = set()
+
+        class Watched:
+            def __getattr__(self, name: str) -> Any:
+                names.add(name)
+                return getattr(settings, name)
+
+        function(Watched(), *args)
+        return names
+
+    read, key = reads(load_splits, datasets_folder), reads(checks._rows_key)
+    assert {"seed", "max_train_rows"} <= read
+    assert {"glue_task", "demo", "pawsx_teacher_tasks", "pawsx_student_tasks"} <= key, "what the tasks are made of"
+    assert read - {"tasks"} <= key
+
+
+def test_bad_rows_are_refused_before_the_grid_runs(inputs, capsys):
+    path = Path(inputs["dataset_path"]) / "rte" / "train.parquet"
+    pd.read_parquet(path).assign(label=7).to_parquet(path)
+    argv = [part for name, value in inputs.items() for part in (f"--{name}", value)]
+    assert "label 7 is not one of" in refusal(capsys, "--grid", "temperature=1,5", *argv)
+    assert not (Path(inputs["output_folder"]) / "logs").exists()
+
+
+def test_each_warning_is_said_once_for_all_trials(inputs, tmp_path):
+    argv = [part for name, value in inputs.items() for part in (f"--{name}", value)]
+    for trial in checked(inputs | {"precision": "16"}, temperature=["1", "5"]):
+        append_row(Path(inputs["output_folder"]), row_of(trial))
+    ended = sweep(tmp_path, "--grid", "temperature=1,5", "--seeds", "1", "2", "--precision", "16", *argv)
+    assert "4 trials, 4 of them done before" in ended.stdout
+    assert choose_device(0, "16").precision == "32"
+    assert ended.stderr.count("precision 16 is not supported") == 1
+
+
+# --- trials as processes
+
+
+def sweep(folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+    """The script, run to its end in ``folder``."""
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), "glue", *argv], capture_output=True, text=True, timeout=400, cwd=folder
     )
-    while not list(tmp_path.glob("logs/*.log")):
+
+
+def test_trial_runs_this_package_in_any_folder(tmp_path, monkeypatch):
+    """Also in one that has another package of that name, and with nothing installed."""
+    (tmp_path / "automm_distill").mkdir()
+    (tmp_path / "automm_distill" / "__init__.py").write_text("raise SystemExit('the wrong package')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    command = progress.trial_command(plan(tmp_path)[0], "glue")
+    ended = subprocess.run(
+        [*command.argv, "--help"], cwd=command.folder, env={**os.environ, **command.environment}, capture_output=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert b"--glue_task" in ended.stdout
+
+
+@pytest.mark.parametrize("argv", [[], ["imdb", "--demo"]])
+def test_command_of_a_trial_names_the_benchmarks(argv):
+    ended = subprocess.run(
+        [sys.executable, "-m", "automm_distill.cli", *argv], cwd=SCRIPT.parent, capture_output=True, text=True
+    )
+    assert ended.returncode == 2
+    assert ended.stderr == "automm_distill.cli: error: the first argument must be one of glue, pawsx\n"
+
+
+def test_ctrl_c_ends_the_sweep_and_its_trials(inputs, tmp_path):
+    flags = [part for name, value in inputs.items() for part in (f"--{name}", value)]
+    sweeping = subprocess.Popen(
+        [sys.executable, SCRIPT, "glue", "--grid", "temperature=1,5", *flags],
+        stderr=subprocess.PIPE,
+        text=True,
+        # Else ignored where this runs in the background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while not list(tmp_path.glob("results/logs/*.log")):
         assert sweeping.poll() is None
         time.sleep(0.2)
     sweeping.send_signal(signal.SIGINT)
-    out, _ = sweeping.communicate(timeout=60)
+    _, error = sweeping.communicate(timeout=60)
     assert sweeping.returncode == 130
-    assert out.rstrip().endswith("the same command again runs what is missing")
+    assert error.rstrip().endswith("interrupted; the same command again runs what is missing")
     time.sleep(1)
-    assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path) in _read(path)]
+    assert find_process("automm_distill.cli", str(tmp_path)) is None
 
 
-def _read(path):
-    try:
-        return path.read_text()
-    except OSError:  # it has just ended
-        return ""
-
-
-def test_a_request_that_this_machine_cannot_meet_is_refused(capsys):
-    argv = ["glue", "--demo", "--gpus_per_trial", "99"]
-    with pytest.raises(SystemExit) as end:
-        automm_distillation_sweep.main(argv)
-    assert end.value.code == 2
-    assert re.search(r"--gpus_per_trial 99: this machine has \d", capsys.readouterr().err)
-
-
-def test_a_node_that_is_lost_in_the_middle_costs_no_trial(tmp_path):
-    """Two nodes with a CPU each; the second goes while both are busy."""
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    second = nodes.add_node(num_cpus=1)
-    wait = f"""
-import os, pathlib, time
-from automm_distill.sweep import grid
-mark = pathlib.Path({str(tmp_path)!r}) / f"started-{{os.getpid()}}"
-mark.touch()
-time.sleep(4)
-"""
-    made = []
-    try:
-        with ray_runner.ray_session(nodes.address):
-            wanted = commands(tmp_path, one=wait, two=wait, three=wait)
-
-            def lose():
-                while len(list(tmp_path.glob("started-*"))) < 2:
-                    time.sleep(0.1)
-                nodes.remove_node(second, allow_graceful=False)
-
-            threading.Thread(target=lose).start()
-            made = [finished.status for finished in ray_runner.run(wanted, cpus=1, gpus=0)]
-    finally:
-        ray.shutdown()
-        nodes.shutdown()
-    assert made == [0, 0, 0]
-    assert len(list(tmp_path.glob("started-*"))) == 4, "one of them had to start again"
-
-
-def test_killed_trial_is_the_only_one_that_runs_again(checkpoints, datasets_folder, tmp_path):
+def test_killed_trial_is_the_only_one_that_runs_again(inputs, tmp_path):
     """Four real trials; the teacher and the baseline are trained once for all of them."""
+    flags = [part for name, value in inputs.items() if name != "num_gpu" for part in (f"--{name}", value)]
     argv = [
-        *(sys.executable, str(ROOT / "automm_distillation_sweep.py"), "glue"),
-        *("--grid", "output_feature_loss_weight=0,0.1", "--grid", "temperature=1,5"),
-        *("--dataset_path", str(datasets_folder), "--glue_task", "rte", "--num_gpu", "0"),
-        *("--teacher_model", str(checkpoints / "teacher"), "--student_model", str(checkpoints / "student")),
-        *("--finetuned_model_cache_folder", str(tmp_path / "cache"), "--output_folder", str(tmp_path / "results")),
+        *("--grid", "output_feature_loss_weight=0,0.1", "--grid", "temperature=1,5", "--gpus_per_trial", "0", *flags),
         *("--max_epochs", "1", "--teacher_max_epochs", "1", "--batch_size", "32"),
     ]
-    first = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    first = subprocess.Popen(
+        [sys.executable, str(SCRIPT), "glue", *argv], stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    )
     victim = None
     while victim is None and first.poll() is None:
-        victim = find_process("automm_distillation_glue.py", str(tmp_path), "--temperature\x005")
+        victim = find_process("automm_distill.cli", str(tmp_path), "--temperature\x005")
         time.sleep(0.2)
     os.kill(victim, signal.SIGKILL)
-    printed, _ = first.communicate(timeout=300)
+    printed, _ = first.communicate(timeout=400)
     assert first.returncode == 1
+    assert "each with 1 CPU, 0 GPU and about 1.1 GB of memory" in printed
     assert "failed (status -9)" in printed
     assert "1 of 4 trials failed" in printed
-    rows = [json.loads(line) for line in (tmp_path / "results" / RESULTS).read_text().splitlines()]
-    assert len(rows) == 3
+    results = tmp_path / "results" / RESULTS
+    assert len(read_rows(results)[0]) == 3
 
-    again = subprocess.run(argv, capture_output=True, text=True, timeout=300, cwd=tmp_path)
-    assert again.returncode == 0
+    again = sweep(tmp_path, *argv)
+    assert again.returncode == 0, again.stderr
     assert "4 trials, 3 of them done before" in again.stdout
-    rows, broken = read_rows(tmp_path / "results" / RESULTS)
+    rows, broken = read_rows(results)
     assert (len(rows), broken) == (4, 0)
     points = {(row["settings"]["output_feature_loss_weight"], row["settings"]["temperature"]) for row in rows}
     assert points == {(0.0, 1.0), (0.0, 5.0), (0.1, 1.0), (0.1, 5.0)}
+    assert {(row["settings"]["num_gpu"], row["device"]["num_gpus"]) for row in rows} == {(0, 0)}
     kinds = [path.name.partition("-")[0] for path in (tmp_path / "cache").iterdir() if path.is_dir()]
     assert sorted(kinds) == ["baseline", "outputs", "teacher"]
 
 
-def find_process(*parts):
+def find_process(*parts: str) -> int | None:
+    """A process whose command line has all these parts and is no sweep."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             line = (folder / "cmdline").read_text()
-        except OSError:
+        except OSError:  # it has just ended
             continue
-        if all(part in line for part in parts) and "automm_distillation_sweep" not in line:
+        if all(part in line for part in parts) and SCRIPT.name not in line:
             return int(folder.name)
     return None

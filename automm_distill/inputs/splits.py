@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ class TrainValidation:
     train: pd.DataFrame
     validation: pd.DataFrame
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Hash of texts and labels in their order; ids do not count, since no model sees them."""
         digest = hashlib.sha256()

@@ -1,28 +1,20 @@
-"""A grid of settings times seeds: which runs it takes, which of them are done, and the rest run side by side."""
+"""A grid of settings times seeds: which trials it takes."""
 
-import importlib
 import itertools
 import json
-import sys
-import time
+import math
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
-
-from automm_distill import cache, results
+from automm_distill import cache
 from automm_distill.cli import parse_settings
 from automm_distill.errors import UserError
-from automm_distill.settings import FIELDS_NOT_IN_IDENTITY, Settings
-from automm_distill.sweep import ray_runner
+from automm_distill.settings import FLAGS, Benchmark, Settings
 
-SCRIPTS = {"glue": "automm_distillation_glue", "pawsx": "automm_distillation_pawsx"}
-ROOT = Path(__file__).resolve().parent.parent
+# Part of what makes two trials different ones, but not of ``Settings.identity``, which tells what they are by content.
+_BY_NAME = ("dataset_path", "teacher_model", "student_model", "precision")
 
 
 @dataclass(frozen=True)
@@ -37,85 +29,72 @@ class Trial:
     def name(self) -> str:
         """Short, unique in its sweep, and fit for a file."""
         values = "-".join(f"{name}={value}" for name, value in self.point.items())
-        return f"{values.replace('/', '_')}-{self.identity[:6]}"
+        return f"{values.replace('/', '_')}-{cache.fingerprint(self.compared_settings)[:6]}"
 
     @property
-    def identity(self) -> str:
-        """The same for two runs that must come out the same."""
-        return identity(asdict(self.settings))
+    def compared_settings(self) -> dict[str, Any]:
+        """Two trials with the same ones are the same run."""
+        return self.settings.identity | {name: getattr(self.settings, name) for name in _BY_NAME}
 
 
-def identity(settings: Mapping[str, Any]) -> str:
-    """Of the settings in a row of ``results.jsonl``."""
-    return cache.fingerprint({name: value for name, value in settings.items() if name not in FIELDS_NOT_IN_IDENTITY})
+class SweepFile(TypedDict):
+    """What a sweep's YAML file says; ``flags`` as on the command line."""
+
+    grid: dict[str, list[str]]
+    seeds: list[int]
+    flags: list[str]
 
 
-def plan(benchmark: str, grid: Mapping[str, Sequence[str]], seeds: Sequence[int], flags: Sequence[str]) -> list[Trial]:
-    """All trials, checked as the script itself would; those of other seeds first, since their teachers differ.
+def plan(
+    benchmark: Benchmark, grid: Mapping[str, Sequence[str]], seeds: Sequence[int], flags: Sequence[str]
+) -> list[Trial]:
+    """All trials, their flags checked as the script itself would; a point that is written twice is one trial.
+
+    The seeds of a point come one after the other: their teachers differ, so that these can be trained at once.
 
     :param grid: values by flag, without the dashes; ``flags`` are the same for all trials.
+    :raises UserError: when the seed is set in two ways, or a flag of the grid makes no difference.
     :raises SystemExit: with status 2 and the script's own line, when it would refuse a trial.
     """
-    parser = importlib.import_module(SCRIPTS[benchmark]).get_parser()
+    if "seed" in grid or any(flag.partition("=")[0] == "--seed" for flag in flags):
+        raise UserError("seed: use --seeds (in a file: seeds), which takes one or more")
     trials: dict[str, Trial] = {}
     for values in itertools.product(*grid.values()):
         for seed in seeds:
             point = dict(zip(grid, values, strict=True)) | {"seed": str(seed)}
             varied_flags = [part for name, value in point.items() for part in (f"--{name}", *value.split())]
             argv = (*flags, *varied_flags, "--resume")
-            trial = Trial(point, argv, parse_settings(parser, benchmark, argv))
-            trials.setdefault(trial.identity, trial)
+            trial = Trial(point, argv, parse_settings(benchmark, argv))
+            trials.setdefault(cache.fingerprint(trial.compared_settings), trial)
+    for name, varied in grid.items():
+        _require_difference(name, varied, list(trials.values()))
     return list(trials.values())
 
 
-def missing(trials: Sequence[Trial]) -> list[Trial]:
-    """Those without a row in their ``results.jsonl``."""
-    done = {
-        identity(row["settings"])
-        for folder in {trial.settings.output_folder for trial in trials}
-        for row in results.read_rows(Path(folder) / results.RESULTS)[0]
-    }
-    return [trial for trial in trials if trial.identity not in done]
+def gpus_per_trial(requested: float | None, trials: Sequence[Trial], gpus_here: int | None) -> float:
+    """The GPUs of one trial: as requested, else as ``--num_gpu`` says, else one where this machine has any.
+
+    :param gpus_here: None where the trials run elsewhere.
+    :raises UserError: when there are not as many, or ``--num_gpu`` says something else.
+    """
+    num_gpu = trials[0].settings.num_gpu
+    if requested is None:
+        return min(1, gpus_here or 0) if num_gpu == -1 else num_gpu
+    if gpus_here is not None and requested > gpus_here:
+        raise UserError(f"--gpus_per_trial {requested:g}: this machine has {gpus_here}")
+    if num_gpu not in (-1, math.ceil(requested)):
+        raise UserError(
+            f"--num_gpu {num_gpu}: contradicts --gpus_per_trial {requested:g}; leave out --num_gpu, and each trial "
+            "uses the GPUs that it gets"
+        )
+    return requested
 
 
-def run(
-    trials: Sequence[Trial], benchmark: str, *, address: str | None, cpus: float, gpus: float, console: Console
-) -> list[ray_runner.Finished]:
-    """Run the trials, show how far they are, and return those that failed."""
-    logs = Path(trials[0].settings.output_folder).resolve() / "logs"
-    script = str(ROOT / f"{SCRIPTS[benchmark]}.py")
-    commands = [
-        ray_runner.Command(trial.name, (sys.executable, script, *trial.argv), Path.cwd(), logs / f"{trial.name}.log")
-        for trial in trials
-    ]
-    over: dict[str, ray_runner.Finished] = {}
-    since = time.time()
-    table = Live(get_renderable=lambda: _table(commands, over, since), console=console, refresh_per_second=1)
-    with ray_runner.ray_session(address, cpus=cpus, gpus=gpus), table if console.is_terminal else nullcontext():
-        for finished in ray_runner.run(commands, cpus=cpus, gpus=gpus):
-            over[finished.command.name] = finished
-            if not console.is_terminal:
-                console.print(f"{finished.command.name}: {_state(finished)}")
-    return [finished for finished in over.values() if finished.status != 0]
-
-
-def _state(finished: ray_runner.Finished) -> str:
-    if finished.status == 0:
-        return f"done in {finished.seconds:.0f} s"
-    how = "lost" if finished.status is None else f"failed (status {finished.status})"
-    return f"{how}; see {finished.command.log}"
-
-
-def _table(commands: Sequence[ray_runner.Command], over: Mapping[str, ray_runner.Finished], not_before: float) -> Table:
-    table = Table(title=f"{len(over)} of {len(commands)} trials", title_justify="left")
-    table.add_column("Trial")
-    table.add_column("State")
-    for command in commands:
-        finished = over.get(command.name)
-        begun = command.log.exists() and command.log.stat().st_mtime >= not_before  # an earlier sweep's log is older
-        unfinished = "running" if begun else "waiting"
-        table.add_row(command.name, unfinished if finished is None else _state(finished))
-    return table
+def with_gpus(trial: Trial, gpus: float) -> Trial:
+    """``trial`` told to use exactly the GPUs that it gets; a part of a GPU is seen as one."""
+    visible = math.ceil(gpus)
+    argv = (*trial.argv, "--num_gpu", str(visible))
+    return replace(trial, argv=argv, settings=replace(trial.settings, num_gpu=visible))
 
 
 def read_grid(entries: Sequence[str]) -> dict[str, list[str]]:
@@ -129,13 +108,13 @@ def read_grid(entries: Sequence[str]) -> dict[str, list[str]]:
         name = name.lstrip("-")
         if not (name and equals and all(values.split(","))):
             raise UserError(f"--grid {entry}: needs the form flag=value,value")
-        if name in grid or name == "seed":
-            raise UserError(f"--grid {entry}: {'use --seeds' if name == 'seed' else 'comes twice'}")
+        if name in grid:
+            raise UserError(f"--grid {entry}: comes twice")
         grid[name] = values.split(",")
     return grid
 
 
-def read_file(path: Path) -> dict[str, Any]:
+def read_file(path: Path) -> SweepFile:
     """A sweep written down as YAML: ``grid`` (flag: [values]), ``seeds``, ``flags`` (flag: value).
 
     :raises UserError: when it is not there, not YAML, or holds anything else.
@@ -146,18 +125,31 @@ def read_file(path: Path) -> dict[str, Any]:
         written = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"--file {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"--file {path}: not YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(written, dict) or not set(written) <= {"grid", "seeds", "flags"}:
         raise UserError(f"--file {path}: needs grid, seeds and flags, and nothing else")
-    grid, seeds = written.get("grid") or {}, written.get("seeds") or []
+    grid, seeds, flags = written.get("grid") or {}, written.get("seeds") or [], written.get("flags") or {}
     if not isinstance(grid, dict) or not all(isinstance(values, list) for values in (*grid.values(), seeds)):
         raise UserError(f"--file {path}: seeds, and each flag of the grid, need a list: [1, 2, 3]")
-    texts = {name: [_text(value) for value in values] for name, values in grid.items()}
-    flags = [
-        part for name, value in (written.get("flags") or {}).items() for part in (f"--{name}", *_text(value).split())
-    ]
-    return {"grid": texts, "seeds": seeds, "flags": flags}
+    if not all(grid.values()):
+        raise UserError(f"--file {path}: a flag of the grid has no values; needs a list: [1, 2, 3]")
+    if not isinstance(flags, dict):
+        raise UserError(f"--file {path}: flags need the form flag: value, one a line")
+    return {
+        "grid": {name: [_text(value) for value in values] for name, values in grid.items()},
+        "seeds": seeds,
+        "flags": [part for name, value in flags.items() for part in (f"--{name}", *_text(value).split())],
+    }
+
+
+def _require_difference(name: str, values: Sequence[str], trials: Sequence[Trial]) -> None:
+    """Refuse a grid over a flag that changes no result: all its trials would be one run."""
+    field = next((field for field, flag in FLAGS.items() if name in (field, *flag.aliases)), name)
+    if len(set(values)) == 1 or any(field in trial.compared_settings for trial in trials):
+        return
+    where = "use --gpus_per_trial" if field == "num_gpu" else f"give --{name} once, outside the grid"
+    raise UserError(f"--grid {name}={','.join(values)}: makes no difference to any result here; {where}")
 
 
 def _text(value: Any) -> str:

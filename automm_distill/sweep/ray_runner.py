@@ -7,29 +7,42 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from automm_distill.errors import UserError
+from automm_distill.memory import available_memory
 
 log = logging.getLogger(__name__)
 
 RETRIES = 3  # of a command whose node is lost
-CONNECT_TIMEOUT_S = 5  # seconds for a cluster to answer
+CONNECT_TIMEOUT_S = 5  # for a cluster to answer
+OBJECT_STORE_BYTES = 100_000_000  # Ray's shared memory, 30 % of the machine's unless told; commands exchange nothing
 
 
 @dataclass(frozen=True)
 class Command:
-    """``argv`` is run in ``folder``; what it prints goes to ``log``."""
+    """``argv`` is run in ``folder``, with ``environment`` added to Ray's; what it prints goes to ``log``."""
 
     name: str
     argv: Sequence[str]
     folder: Path
     log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one command needs: ``cpus``, which is also its number of threads, ``gpus``, fractions too, and bytes."""
+
+    cpus: float = 1
+    gpus: float = 0
+    memory: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,70 +55,102 @@ class Finished:
 
 
 @contextmanager
-def ray_session(address: str | None, *, cpus: float = 0, gpus: float = 0) -> Iterator[None]:
+def ray_session(address: str | None, resources: Resources | None = None) -> Iterator[None]:
     """Connected to the Ray cluster at ``address``, or to one on this machine that ends with the block.
 
-    :param cpus: and ``gpus``: what one command will need; a cluster may yet grow, this machine does not.
-    :raises UserError: when there is no cluster there, or this machine has not what is needed.
+    :param resources: what one command will need; a cluster may yet grow, this machine does not.
+    :raises UserError: when Ray is not installed or does not start, when there is no cluster there, or this machine has
+        not what is needed.
     """
-    import ray
-
-    quiet: dict[str, Any] = dict(log_to_driver=False, logging_level=logging.ERROR)
     try:
-        if address is None:
-            # Without an address it would join whatever cluster of somebody else runs on this machine.
-            ray.init(address="local", include_dashboard=False, **quiet)
-        else:
-            _require_listener(address)
-            ray.init(address=address, **quiet)
-    except (OSError, ValueError) as error:
-        where = "Ray does not start here" if address is None else f"--ray_address {address}: no Ray cluster there"
-        raise UserError(f"{where}: {error}") from error
+        import ray
+    except ImportError as error:
+        raise UserError("a sweep needs Ray, which is not installed: pip install ray") from error
     try:
-        if address is None:
-            _require(cpus, "CPU", "--cpus_per_trial")
-            _require(gpus, "GPU", "--gpus_per_trial")
+        _start(address)
+        if address is None and resources is not None:
+            _require(resources.cpus, "CPU", "--cpus_per_trial")
+            _require(resources.gpus, "GPU", "--gpus_per_trial")
         yield
     finally:
         ray.shutdown()
 
 
-def run(commands: Sequence[Command], *, cpus: float, gpus: float) -> Iterator[Finished]:
-    """Each command as soon as it is over. As many run at once as the cluster has CPUs and GPUs for.
+def run(commands: Sequence[Command], resources: Resources) -> Iterator[Finished]:
+    """Each command as soon as it has finished. As many run at once as there are CPUs, GPUs and memory for.
 
-    A command that fails or is killed does not stop the others. When the caller stops early, all end at once.
-
-    :param cpus: CPUs for each, which is also its number of threads; ``gpus``: GPUs for each, fractions too.
+    A command that fails or is killed does not stop the others. When the caller stops early, all end at once. A command
+    sees the GPUs that Ray gives it, and without one sees none. One that needs more memory than any node has gets a
+    node's whole memory: one at a time.
     """
     import ray
 
-    submit = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(_run_here).remote
+    task = ray.remote(
+        num_cpus=resources.cpus, num_gpus=resources.gpus, memory=_fitting(resources.memory), max_retries=RETRIES
+    )(_run_here)
+    # Ray tells a task that has GPUs which ones, but hides none from a task without.
+    shared = {"OMP_NUM_THREADS": str(max(1, int(resources.cpus)))} | ({} if resources.gpus else {_GPUS: ""})
     running = {
-        submit(list(command.argv), str(command.folder), str(command.log), max(1, int(cpus))): command
+        task.remote(
+            list(command.argv), str(command.folder), str(command.log), {**shared, **command.environment}
+        ): command
         for command in commands
     }
     try:
         while running:
-            (over,), _ = ray.wait(list(running), num_returns=1)
-            command = running.pop(over)
+            (finished,), _ = ray.wait(list(running), num_returns=1)
+            command = running.pop(finished)
             try:
-                status, seconds = ray.get(over)
+                status, seconds = ray.get(finished)
             except ray.exceptions.RayError as error:
                 log.debug("Ray lost %s: %s", command.name, error)
                 status, seconds = None, 0.0
             yield Finished(command, status, seconds)
     finally:
-        for left in running:
-            ray.cancel(left, force=True)
+        for unfinished in running:
+            ray.cancel(unfinished, force=True)
 
 
-def _require(wanted: float, kind: str, flag: str) -> None:
+_GPUS = "CUDA_VISIBLE_DEVICES"  # PyTorch on AMD's GPUs follows it too
+
+
+def _start(address: str | None) -> None:
+    import ray
+
+    quiet: dict[str, Any] = dict(log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        if address is None:
+            ray.init(
+                address="local",  # without an address it would join whatever cluster of somebody else runs here
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                _memory=available_memory(),
+                **quiet,
+            )
+        else:
+            _require_listener(address)
+            ray.init(address=address, **quiet)
+    # Ray gives up with whatever it meets: OSError, ValueError, RuntimeError, also a bare Exception.
+    except Exception as error:  # noqa: BLE001
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if address is not None:
+            raise UserError(
+                f"--ray_address {address}: no Ray cluster there ({reason}); start one with ray start --head, and give "
+                "the address that it prints"
+            ) from error
+        raise UserError(
+            f"Ray does not start on this machine ({reason}); see that it has free memory and room in "
+            f"{os.environ.get('RAY_TMPDIR', tempfile.gettempdir())}, and try again, best when it is less busy"
+        ) from error
+
+
+def _require(needed: float, kind: str, flag: str) -> None:
     """Ray itself would wait for a machine that has it."""
     import ray
 
-    there = ray.cluster_resources().get(kind, 0)
-    if wanted > there:
-        raise UserError(f"{flag} {wanted:g}: this machine has {there:g}")
+    available = ray.cluster_resources().get(kind, 0)
+    if needed > available:
+        raise UserError(f"{flag} {needed:g}: this machine has {available:g}")
 
 
 def _require_listener(address: str) -> None:
@@ -115,7 +160,22 @@ def _require_listener(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
 
 
-def _run_here(argv: list[str], folder: str, log_file: str, threads: int) -> tuple[int, float]:
+def _fitting(memory: int) -> int:
+    """``memory``, or that of the largest node where none has so much; Ray would wait for one that has."""
+    import ray
+
+    largest = max(int(node["Resources"].get("memory", 0)) for node in ray.nodes() if node["Alive"])
+    if memory <= largest:
+        return memory
+    log.warning(
+        "a trial may need %.1f GB of memory and %.1f GB are free: trials run one at a time, and may run out of memory",
+        memory / 1e9,
+        largest / 1e9,
+    )
+    return largest
+
+
+def _run_here(argv: list[str], folder: str, log_file: str, environment: Mapping[str, str]) -> tuple[int, float]:
     """On the node that Ray chose: its exit status, and its seconds."""
     Path(log_file).parent.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
@@ -126,7 +186,7 @@ def _run_here(argv: list[str], folder: str, log_file: str, threads: int) -> tupl
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+            env={**os.environ, **environment},
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
         return process.wait(), time.monotonic() - start

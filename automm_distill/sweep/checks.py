@@ -1,0 +1,98 @@
+"""What can be refused before any trial starts, and which trials are done before."""
+
+import functools
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from automm_distill.inputs.checkpoints import find_checkpoint
+from automm_distill.inputs.splits import Splits, load_splits
+from automm_distill.memory import estimate_peak
+from automm_distill.preflight import preflight
+from automm_distill.results import RESULTS, read_rows
+from automm_distill.settings import DATA, FLAGS, Settings
+from automm_distill.sweep.grid import Trial
+
+_ROW_FLAGS = tuple(name for name, flag in FLAGS.items() if flag.group == DATA)
+
+
+@dataclass(frozen=True)
+class CheckedTrial:
+    """A trial that can run, and what it will be.
+
+    ``identity`` is :attr:`RunContext.identity`; ``precision`` is the one that this machine has for it, or on a cluster
+    the requested one; ``on_gpu`` is None on a cluster; ``memory`` is the estimate of its peak in bytes.
+    """
+
+    trial: Trial
+    identity: str
+    precision: str
+    on_gpu: bool | None
+    memory: int
+
+    def is_done(self, row: Mapping[str, Any]) -> bool:
+        """Whether ``row`` of a ``results.jsonl`` is the result of this trial: the same run, in the same arithmetic."""
+        if row.get("identity") != self.identity:
+            return False
+        if self.on_gpu is None:
+            return self.precision in ("auto", row["settings"]["precision"], row["device"]["precision"])
+        return (self.precision, self.on_gpu) == (row["device"]["precision"], row["device"]["num_gpus"] > 0)
+
+
+def check(trials: Sequence[Trial], *, on_cluster: bool) -> list[CheckedTrial]:
+    """Look at the rows, checkpoints and folders of all trials, before any of them starts.
+
+    Trials that turn out to be the same run, since two names lead to the same rows or checkpoint, become one.
+
+    :raises UserError: for whatever the user has to mend first.
+    """
+    # Rows are kept for one set of them at a time: trials that share theirs are looked at one after the other.
+    order = sorted(range(len(trials)), key=lambda number: repr(_rows_key(trials[number].settings)))
+    read_once, find_once = _load_once(), functools.cache(find_checkpoint)
+    checked: dict[int, CheckedTrial] = {}
+    for number in order:
+        settings = trials[number].settings
+        if on_cluster:  # its devices are not this machine's, which must not be asked for them
+            settings = replace(settings, num_gpu=0, precision="32")
+        context = preflight(settings, load=read_once, find=find_once)
+        checked[number] = CheckedTrial(
+            trials[number],
+            context.identity,
+            trials[number].settings.precision if on_cluster else context.device.precision,
+            None if on_cluster else context.device.num_gpus > 0,
+            estimate_peak(context, on_gpu=trials[number].settings.num_gpu > 0),
+        )
+    by_run: dict[tuple[str, str], CheckedTrial] = {}
+    for _, each in sorted(checked.items()):
+        by_run.setdefault((each.identity, each.precision), each)
+    return list(by_run.values())
+
+
+def pending(trials: Iterable[CheckedTrial]) -> list[CheckedTrial]:
+    """Those without a row in their ``results.jsonl``."""
+
+    @functools.cache
+    def rows(folder: str) -> list[dict[str, Any]]:
+        return read_rows(Path(folder) / RESULTS)[0]
+
+    return [each for each in trials if not any(map(each.is_done, rows(each.trial.settings.output_folder)))]
+
+
+def _load_once() -> Callable[[Settings, Path], Splits]:
+    """``load_splits`` that remembers the last rows, for trials that differ in other things."""
+    last: dict[Hashable, Splits] = {}
+
+    def load(settings: Settings, folder: Path) -> Splits:
+        key = (_rows_key(settings), folder)
+        if key not in last:
+            last.clear()
+            last[key] = load_splits(settings, folder)
+        return last[key]
+
+    return load
+
+
+def _rows_key(settings: Settings) -> tuple[Hashable, ...]:
+    """All settings that the rows, and how they are split, depend on."""
+    return (settings.benchmark, settings.seed, *(getattr(settings, name) for name in _ROW_FLAGS))
