@@ -1,29 +1,22 @@
 """Tiny data and tiny checkpoints, made on the spot: the tests need no network and nothing outside the repository."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
-from automm_distill.cli import DEFAULTS
 from automm_distill.inputs import demo
-from automm_distill.settings import Settings
+from automm_distill.settings import Settings, defaults
 
 SENTENCES = demo.make_pairs(demo.LANGUAGES["en"], 400, seed=5)
 GERMAN = demo.make_pairs(demo.LANGUAGES["de"], 400, seed=6)
 
 
-def make_settings(**changes) -> Settings:
+def make_settings(**changes: Any) -> Settings:
     """Settings of the GLUE script's defaults with ``changes``."""
-    own = {
-        "benchmark": "glue",
-        "dataset_path": "data/glue",
-        "teacher_model": "teacher",
-        "student_model": "student",
-        "student_learning_rate": 1e-4,
-        "student_weight_decay": 1e-3,
-    }
-    return Settings(**(DEFAULTS | own | changes))
+    checkpoints = {"teacher_model": "teacher", "student_model": "student"}
+    return Settings(benchmark="glue", **(defaults("glue") | checkpoints | changes))
 
 
 @pytest.fixture(scope="session")
