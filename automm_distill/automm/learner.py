@@ -128,6 +128,6 @@ class Learner(BaseLearner):
         return outcome
 
     def top_k_average(self, *args: Any, **kwargs: Any) -> Any:
-        """As in learners/base.py:1391, without the teacher: with one it expects the weight names of AutoGluon's distiller."""
+        """As in learners/base.py:1391, without the teacher: AutoGluon renames the weights of a distilled student."""
         self._teacher_learner = None
         return super().top_k_average(*args, **kwargs)
