@@ -30,7 +30,7 @@ class FitOptions:
 
     hyperparameters: Mapping[str, Any]
     seed: int
-    time_limit: int | None = None
+    time_limit: float | None = None
     length_grouping: bool = True
     compile: bool = False
     verbosity: str = "normal"

@@ -93,12 +93,15 @@ class Predictor:
         return results[LOGITS], results[FEATURES]
 
     def call_predict(self, frame: pd.DataFrame) -> object:
-        """``MultiModalPredictor.predict``, as a user calls it."""
-        return self.automm.predict(frame[list(self.task.model_columns)], as_pandas=False)
+        """``MultiModalPredictor.predict`` with AutoGluon's choice by the number of rows, see :attr:`max_light_rows`.
+
+        Its default, ``realtime=False``, sets up a Lightning trainer even for a single row.
+        """
+        return self.automm.predict(frame[list(self.task.model_columns)], as_pandas=False, realtime=None)
 
     @property
     def max_light_rows(self) -> int:
-        """Most rows for which AutoGluon's ``predict`` does without a Lightning trainer.
+        """Most rows for which AutoGluon's ``predict(realtime=None)`` does without a Lightning trainer.
 
         With more rows (utils/inference.py:304, use_realtime), each call sets up a trainer, and starts a process per
         GPU where there are several.
