@@ -17,7 +17,7 @@ class LossLog:
     :param weights: by name, of the losses that are computed.
     """
 
-    def __init__(self, weights: Mapping[str, float]):
+    def __init__(self, weights: Mapping[str, float]) -> None:
         self.weights = dict(weights)
         self._epochs: dict[int, dict[str, list[Tensor]]] = {}  # per epoch and loss: sum, and number of finite batches
         self._gradients = {output: dict.fromkeys(weights, 0.0) for output in OUTPUTS}

@@ -154,7 +154,7 @@ class DistillationLoss:
     :param map_logits: from the teacher's logits to the student's classes or label scale, (B, C) -> (B, C).
     """
 
-    def __init__(self, spec: DistillationSpec, adaptor: Layer, teacher_head: Layer, map_logits: Layer):
+    def __init__(self, spec: DistillationSpec, adaptor: Layer, teacher_head: Layer, map_logits: Layer) -> None:
         self.spec = spec
         self.adaptor = adaptor
         self.teacher_head = teacher_head

@@ -40,7 +40,7 @@ def row_keys(frame: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
 class TeacherOutputs:
     """The outputs in these folders, memory-mapped by each process for itself."""
 
-    def __init__(self, parts: Sequence[Path]):
+    def __init__(self, parts: Sequence[Path]) -> None:
         self.parts = list(parts)
         keys = [np.load(part / KEYS) for part in self.parts]
         self._keys = np.concatenate([np.empty(0, dtype="<u8"), *keys])

@@ -1,6 +1,7 @@
 """Every loss and its gradient against NumPy written from the paper's equation, and against AutoGluon's own terms."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def np_rkd_angle(student, teacher):
 # --- Comparing -----------------------------------------------------------------------------------------------------
 
 
-def draw(seed, *shape, scale=1.0):
+def draw(seed: int, *shape: int, scale: float = 1.0) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).normal(size=shape) * scale)
 
 
@@ -135,7 +136,7 @@ def test_terms_on_features_of_equal_width(rows):
     check(losses.squared_error, np_squared_error, student, teacher, 1.0)
 
 
-@pytest.mark.parametrize("rows", (1, 2, 7))
+@pytest.mark.parametrize("rows", [1, 2, 7])
 @pytest.mark.parametrize("widths", [(6, 6), (4, 9)])
 @pytest.mark.parametrize("scale", [1e-2, 1.0, 100.0])
 def test_relational_terms(rows, widths, scale):
@@ -213,7 +214,7 @@ def test_gradcheck():
 # --- AutoGluon's own terms -----------------------------------------------------------------------------------------
 
 
-def make_spec(*only, **changes):
+def make_spec(*only: str, **changes: Any) -> DistillationSpec:
     """A specification with weight 1 for the losses in ``only``, or for all."""
     spec = {
         "weights": {term: float(not only or term in only) for term in TERMS},
@@ -230,7 +231,7 @@ def make_spec(*only, **changes):
 class Part(nn.Module):
     """What AutoGluon's loss reads of a model: its prefix and its head."""
 
-    def __init__(self, prefix, head):
+    def __init__(self, prefix, head) -> None:
         super().__init__()
         self.prefix, self.head = prefix, head
 
@@ -260,9 +261,9 @@ def autogluons_loss(spec, adaptor, head, student, teacher, labels):
     return module._compute_loss(*outputs, labels)
 
 
-@pytest.mark.parametrize("rows", (2, 7, 32))
+@pytest.mark.parametrize("rows", [2, 7, 32])
 @pytest.mark.parametrize("widths", [(24, 24), (12, 24)])
-@pytest.mark.parametrize("classes", (2, 3))
+@pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("forms", [("cross_entropy", "mean_square_error"), ("mean_square_error", "cross_entropy")])
 @pytest.mark.parametrize("only", [(), *((term,) for term in TERMS)])
 def test_terms_and_gradients_equal_autogluons(rows, widths, classes, forms, only):
@@ -350,7 +351,7 @@ def test_terms_are_computed_in_float32_under_autocast(dtype):
         assert halved[name].item() == pytest.approx(exact[name].item(), rel=0.02, abs=0.01)
 
 
-@pytest.mark.parametrize("rows", (2, 7, 32))
+@pytest.mark.parametrize("rows", [2, 7, 32])
 @pytest.mark.parametrize("weights", [(1.0, 0.0), (0.0, 1.0), (3.0, 7.0)])
 def test_relational_terms_equal_autogluons(rows, weights):
     student, teacher = draw(16, rows, 24), draw(17, rows, 24)

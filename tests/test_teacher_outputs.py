@@ -23,7 +23,7 @@ def frame(*numbers):
 
 
 class CountingTeacher:
-    def __init__(self):
+    def __init__(self) -> None:
         self.read = []
 
     def __call__(self, rows):

@@ -33,7 +33,7 @@ class LengthGroupedSampler(DistributedSampler[int]):
 
     def __init__(
         self, lengths: np.ndarray, batch_size: int, seed: int, *, grouped: bool, replicas: int = 1, rank: int = 0
-    ):
+    ) -> None:
         # Lightning calls a DistributedSampler's set_epoch, and does not replace it when there are several devices.
         super().__init__(range(len(lengths)), num_replicas=replicas, rank=rank, seed=seed)  # type: ignore[arg-type]
         self.lengths = lengths
@@ -82,7 +82,7 @@ class TrainRows(LightningDataModule):
         grouped: bool,
         on_gpu: bool,
         targets: TeacherTargetSource | None = None,
-    ):
+    ) -> None:
         super().__init__()
         self.train, self.validation, self.targets = train, validation, targets
         self.batch_size, self.workers = batch_size, workers
@@ -124,7 +124,7 @@ class TrainRows(LightningDataModule):
 class PredictRows(LightningDataModule):
     """Batches to predict, in the order of the rows."""
 
-    def __init__(self, rows: Rows, *, batch_size: int, on_gpu: bool):
+    def __init__(self, rows: Rows, *, batch_size: int, on_gpu: bool) -> None:
         super().__init__()
         self.rows, self.batch_size, self.on_gpu = rows, batch_size, on_gpu
 

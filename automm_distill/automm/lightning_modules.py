@@ -31,7 +31,7 @@ class FineTuneModule(LitModule):
     :param lit_module: what AutoGluon gives its own module (learners/base.py:949).
     """
 
-    def __init__(self, options: FitOptions, progress_file: Path, **lit_module: Any):
+    def __init__(self, options: FitOptions, progress_file: Path, **lit_module: Any) -> None:
         super().__init__(**lit_module)
         self.options = options
         self.progress_file = progress_file
@@ -95,7 +95,7 @@ class DistillModule(FineTuneModule):
 
     def __init__(
         self, targets: TeacherTargetSource, teacher_head: nn.Linear, logit_mapping: LogitMapping, **fine_tune: Any
-    ):
+    ) -> None:
         super().__init__(**fine_tune)
         losses = self.options.losses
         assert losses is not None  # only fine-tuning does without

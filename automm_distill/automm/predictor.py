@@ -32,7 +32,7 @@ class Predictor:
     Predictions depend on the fitted model, the rows, and the device and precision of the fit, on nothing else.
     """
 
-    def __init__(self, automm: Any, task: Task, verbosity: str):
+    def __init__(self, automm: Any, task: Task, verbosity: str) -> None:
         self.automm = automm
         self.task = task
         self.shows_progress = verbosity != "quiet"

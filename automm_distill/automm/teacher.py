@@ -22,7 +22,7 @@ TeacherTargets = tuple[torch.Tensor, torch.Tensor]  # logits (B, C), features (B
 class CachedTeacherTargets:
     """The teacher's outputs for the rows of a fit, from disk."""
 
-    def __init__(self, outputs: TeacherOutputs, keys: np.ndarray):
+    def __init__(self, outputs: TeacherOutputs, keys: np.ndarray) -> None:
         self.outputs = outputs
         self.positions = outputs.find(keys)
         if (self.positions < 0).any():
@@ -44,7 +44,7 @@ class CachedTeacherTargets:
 class OnlineTeacherTargets:
     """The teacher predicts each batch while the student trains, as in AutoGluon, but on rows without augmentation."""
 
-    def __init__(self, teacher: Predictor, rows: Rows):
+    def __init__(self, teacher: Predictor, rows: Rows) -> None:
         self.model = teacher.automm._learner._model
         self.rows = rows
 
@@ -74,7 +74,7 @@ class Teacher:
     :param outputs: the teacher's outputs for all training rows; None to run the teacher in every step.
     """
 
-    def __init__(self, predictor: Predictor, outputs: TeacherOutputs | None = None):
+    def __init__(self, predictor: Predictor, outputs: TeacherOutputs | None = None) -> None:
         self.task = predictor.task
         self.classes = None if self.task.is_regression else np.asarray(predictor.automm.class_labels).tolist()
         learner = predictor.automm._learner

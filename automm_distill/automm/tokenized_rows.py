@@ -27,7 +27,7 @@ class Rows:
         *,
         label_key: str | None = None,
         augmented: bool = False,
-    ):
+    ) -> None:
         self.processor = processor
         # Columns in AutoGluon's order, with their texts as its dataset has them (data/dataset.py:52).
         self.texts, self.text_types = preprocessor.transform_text(frame)
