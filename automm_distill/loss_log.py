@@ -1,4 +1,4 @@
-"""What each loss did while the student was trained: the numbers a user picks weights by."""
+"""The size of each loss, and of its gradient, while the student is trained: the numbers to choose weights by."""
 
 import math
 from collections.abc import Mapping
@@ -7,23 +7,23 @@ import torch
 from torch import Tensor
 
 OUTPUTS = ("logits", "feature")
-# Gradients at half-precision logits would vanish below its smallest number; shares do not change with the scale.
+# Keeps small gradients from becoming 0 in half precision; shares do not depend on it.
 SCALE = 1024.0
 
 
 class LossLog:
-    """Means of the unweighted terms per epoch, and sizes of the weighted terms' gradients at the student's outputs.
+    """Means of the unweighted losses per epoch, and norms of the weighted losses' gradients at the student's outputs.
 
-    :param weights: of the terms that are computed, by name.
+    :param weights: by name, of the losses that are computed.
     """
 
-    def __init__(self, weights: Mapping[str, float]):
+    def __init__(self, weights: Mapping[str, float]) -> None:
         self.weights = dict(weights)
-        self._epochs: dict[int, dict[str, list[Tensor]]] = {}  # per epoch and term: sum and number of finite batches
+        self._epochs: dict[int, dict[str, list[Tensor]]] = {}  # per epoch and loss: sum, and number of finite batches
         self._gradients = {output: dict.fromkeys(weights, 0.0) for output in OUTPUTS}
 
     def add(self, epoch: int, terms: Mapping[str, Tensor]) -> None:
-        """Count one batch's terms. Where half precision overflowed, the batch trained nothing and is left out."""
+        """Add one batch. Values that overflowed in half precision are left out: their batch was not trained on."""
         sums = self._epochs.setdefault(epoch, {})
         for name, term in terms.items():
             value = term.detach()
@@ -35,11 +35,11 @@ class LossLog:
     def add_gradient_shares(
         self, terms: Mapping[str, Tensor], logits: Tensor, feature: Tensor
     ) -> dict[str, dict[str, float]]:
-        """Count each weighted term's gradient, once at the logits and once at the pooled feature.
+        """Add the norm of each weighted loss's gradient, at the logits and at the pooled feature.
 
-        All terms reach the network through the feature, those on the logits by way of the last layer.
+        All losses reach the network through the feature, those of the logits by way of the last layer.
 
-        :param logits: (B, C) and ``feature``: (B, D), which ``terms`` were computed from.
+        :param logits: (B, C) and ``feature``: (B, D), from which ``terms`` were computed.
         :return: this batch's shares, ``{"logits": {term: share}, "feature": {term: share}}``; empty if one overflowed.
         """
         sizes: dict[str, dict[str, float]] = {output: {} for output in OUTPUTS}
@@ -48,7 +48,7 @@ class LossLog:
             weighted = SCALE * self.weights[name] * term
             gradients = torch.autograd.grad(weighted, (logits, feature), retain_graph=True, allow_unused=True)
             norms += [weighted.new_zeros(()) if gradient is None else gradient.float().norm() for gradient in gradients]
-        measured = (torch.stack(norms) / SCALE).view(len(terms), len(OUTPUTS)).tolist()  # the device waits once
+        measured = (torch.stack(norms) / SCALE).view(len(terms), len(OUTPUTS)).tolist()  # one transfer
         for name, of_term in zip(terms, measured, strict=True):
             for output, size in zip(OUTPUTS, of_term, strict=True):
                 sizes[output][name] = size
@@ -62,8 +62,8 @@ class LossLog:
     def summary(self) -> dict[str, dict[str, float | None]]:
         """``{term: {"weight", "first_epoch", "last_epoch", "logits_share", "feature_share"}}``.
 
-        The epochs' numbers are means of the unweighted term, None if it was never finite; the shares are those of the
-        sums over the measured batches. Empty when there was no batch.
+        ``first_epoch`` and ``last_epoch`` are means of the unweighted loss, None if it was never finite; shares are
+        those of the norms' sums over the measured batches. Empty when there was no batch.
         """
         if not self._epochs:
             return {}
@@ -81,8 +81,8 @@ class LossLog:
 
 
 def _shares(sizes: Mapping[str, float]) -> dict[str, float]:
-    whole = sum(sizes.values())
-    return {name: size / whole if whole else 0.0 for name, size in sizes.items()}
+    total = sum(sizes.values())
+    return {name: size / total if total else 0.0 for name, size in sizes.items()}
 
 
 def _mean(total: Tensor, count: Tensor) -> float | None:

@@ -1,10 +1,11 @@
-"""The six losses of distillation, each a function of one batch, and the module that computes those with a weight.
+"""The six distillation losses, each a function of one batch, and the weighted sum that a student minimises.
 
-Shapes: B rows, C classes (1 for a regression), D features. All terms are means, computed in float32 outside autocast
-(half precision cancels catastrophically in distances), and 0 for a batch in which they have nothing to compare.
+Shapes: B rows, C classes (1 for a regression), D features. All losses are means, computed in float32 outside autocast
+(distances lose all their digits in half precision), and 0 for a batch with nothing to compare.
 
-Where AutoGluon 1.6.3 has a term right, the value here is the same, so that weights keep the meaning that published
-results gave them. The exceptions are the cosine form, regressions, and relational terms of degenerate batches.
+Values equal those of AutoGluon 1.6.3 (optim/lit_distiller.py) wherever those are right, so that loss weights mean the
+same as in published results. The exceptions are the cosine form, regressions, and the relational losses of degenerate
+batches.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,11 +25,10 @@ RKD_DISTANCE = "rkd_distance"
 RKD_ANGLE = "rkd_angle"
 TERMS = (HARD_LABEL, SOFT_LABEL, SOFTMAX_REGRESSION, OUTPUT_FEATURE, RKD_DISTANCE, RKD_ANGLE)
 
-# Differences shorter than this share of the batch's mean difference have no direction to speak of; without the floor,
-# the angle's gradient grows as one over their length.
+# The angle's gradient grows as one over the length of a difference, so almost equal rows would dominate it. Lengths are
+# bounded from below by this share of the batch's mean length...
 SHORTEST_DIRECTION = 1e-3
-# The same for the mean difference itself, as a share of the features' length: a batch whose rows have all but collapsed
-# into one has no relations to speak of either.
+# ... and the mean length by this share of the features' norm: rows may all have collapsed into almost the same point.
 SHORTEST_MEAN = 1e-4
 
 
@@ -83,7 +83,7 @@ def rkd_angle(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def _differences(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """All differences (B, B, D) and their lengths (B, B), with gradient 0 rather than NaN where a length is 0."""
+    """All differences (B, B, D) and their lengths (B, B), whose gradient is 0 instead of NaN where a length is 0."""
     differences = rows.unsqueeze(0) - rows.unsqueeze(1)
     squares = differences.pow(2).sum(dim=2)
     apart = squares > 0
@@ -108,18 +108,20 @@ def _mean_length(lengths: Tensor) -> Tensor:
 
 
 def _least_length(rows: Tensor) -> Tensor:
-    return (SHORTEST_MEAN * rows.norm(dim=1).mean()).detach().clamp_min(torch.finfo(rows.dtype).eps)
+    norms: Tensor = torch.linalg.vector_norm(rows, dim=1)
+    return (SHORTEST_MEAN * norms.mean()).detach().clamp_min(torch.finfo(rows.dtype).eps)
 
 
 @dataclass(frozen=True)
 class DistillationSpec:
-    """Which terms there are, and in which form.
+    """Weights and forms of the losses.
 
-    ``weights`` has one number per name in :data:`TERMS`; a term of weight 0 is not computed.
-    ``soft_label`` and ``softmax_regression`` are "cross_entropy" or "mean_square_error", ``output_feature`` is
-    "mean_square_error" or "cosine_distance".
-    ``squared_temperature`` multiplies the soft label term by T^2, so that its gradient keeps its size as T grows
-    (Hinton et al. 2015, section 2). A regression has no temperature.
+    :param weights: one per name in :data:`TERMS`; a loss with weight 0 is not computed.
+    :param temperature: divides both logits in the soft label loss; a regression has none.
+    :param squared_temperature: multiply the soft label loss by the temperature squared, so that its gradient keeps its
+        size as the temperature grows (Hinton et al. 2015, section 2).
+    :param soft_label: "cross_entropy" or "mean_square_error", as is ``softmax_regression``.
+    :param output_feature: "mean_square_error" or "cosine_distance".
     """
 
     weights: Mapping[str, float]
@@ -140,19 +142,19 @@ class LogitMapping:
     shift: float = 0.0
 
     def __call__(self, logits: Tensor) -> Tensor:
-        """The same outputs as the student would give them, (B, C)."""
+        """The same outputs in the student's order of classes or label scale, (B, C)."""
         return logits[:, self.columns] if self.columns is not None else self.factor * logits + self.shift
 
 
 class DistillationLoss:
-    """The terms of one batch, and their weighted sum.
+    """The losses of one batch, and their weighted sum.
 
-    :param adaptor: takes the student's feature to the teacher's width, (B, D) -> (B, E); trained with the student.
+    :param adaptor: from the student's feature to the teacher's width, (B, D) -> (B, E); trained with the student.
     :param teacher_head: the teacher's last layer, (B, E) -> (B, C); not trained.
-    :param map_logits: takes the teacher's logits to the student's classes or label scale, (B, C) -> (B, C).
+    :param map_logits: from the teacher's logits to the student's classes or label scale, (B, C) -> (B, C).
     """
 
-    def __init__(self, spec: DistillationSpec, adaptor: Layer, teacher_head: Layer, map_logits: Layer):
+    def __init__(self, spec: DistillationSpec, adaptor: Layer, teacher_head: Layer, map_logits: Layer) -> None:
         self.spec = spec
         self.adaptor = adaptor
         self.teacher_head = teacher_head
@@ -166,10 +168,10 @@ class DistillationLoss:
         teacher_feature: Tensor,
         labels: Tensor,
     ) -> dict[str, Tensor]:
-        """Each term that has a weight, unweighted, by name.
+        """Each loss that has a weight, not yet multiplied by it, by name.
 
         :param student_logits: (B, C); ``student_feature``: (B, D); ``teacher_logits``: (B, C);
-            ``teacher_feature``: (B, E); ``labels``: (B,).
+            ``teacher_feature``: (B, E); ``labels``: (B,), class numbers, or values in the student's label scale.
         """
         with torch.autocast(device_type=student_logits.device.type, enabled=False):
             student_logits, student_feature, teacher_logits, teacher_feature = (
@@ -191,7 +193,7 @@ class DistillationLoss:
             return {name: by_term[name]() for name in TERMS if self.spec.weights[name] > 0}
 
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
-        """The weighted sum that is minimised."""
+        """The weighted sum that training minimises."""
         return torch.stack([self.spec.weights[name] * term for name, term in terms.items()]).sum()
 
     def _soft_label(self, student: Tensor, teacher: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ def test_every_row_comes_once_per_epoch_in_another_order(rows, grouped):
         assert list(sampler) != first
 
 
-def test_grouped_batches_need_little_padding_and_come_in_mixed_order():
+def test_grouped_batches_need_little_padding_and_come_in_random_order():
     lengths = np.random.default_rng(0).geometric(0.02, 2000) + 3
     padded = {}
     for grouped in (True, False):
@@ -37,12 +37,12 @@ def test_grouped_batches_need_little_padding_and_come_in_mixed_order():
     assert padded[False] > 2
 
 
-def test_several_devices_share_the_rows_and_get_batches_of_like_length():
+def test_several_devices_share_the_rows_and_get_batches_of_similar_length():
     lengths = np.random.default_rng(0).geometric(0.02, 403) + 3
     shares = [LengthGroupedSampler(lengths, 8, seed=1, grouped=True, replicas=2, rank=rank) for rank in (0, 1)]
     orders = [list(share) for share in shares]
     assert len(orders[0]) == len(orders[1]) == 202
     assert set(orders[0]) | set(orders[1]) == set(range(403))
     both = [lengths_per_batch(share, lengths, 8)[:25] for share in shares]
-    apart = [abs(one.mean() - other.mean()) for one, other in zip(*both, strict=True)]
-    assert np.median(apart) < 2, "random batches would be about 20 tokens apart"
+    differences = [abs(one.mean() - other.mean()) for one, other in zip(*both, strict=True)]
+    assert np.median(differences) < 2, "random batches would be about 20 tokens apart"

@@ -1,6 +1,7 @@
 """Every loss and its gradient against NumPy written from the paper's equation, and against AutoGluon's own terms."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def np_rkd_angle(student, teacher):
 # --- Comparing -----------------------------------------------------------------------------------------------------
 
 
-def draw(seed, *shape, scale=1.0):
+def draw(seed: int, *shape: int, scale: float = 1.0) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).normal(size=shape) * scale)
 
 
@@ -135,7 +136,7 @@ def test_terms_on_features_of_equal_width(rows):
     check(losses.squared_error, np_squared_error, student, teacher, 1.0)
 
 
-@pytest.mark.parametrize("rows", (1, 2, 7))
+@pytest.mark.parametrize("rows", [1, 2, 7])
 @pytest.mark.parametrize("widths", [(6, 6), (4, 9)])
 @pytest.mark.parametrize("scale", [1e-2, 1.0, 100.0])
 def test_relational_terms(rows, widths, scale):
@@ -213,24 +214,24 @@ def test_gradcheck():
 # --- AutoGluon's own terms -----------------------------------------------------------------------------------------
 
 
-def make_recipe(*only, **changes):
-    """A spec with weight 1 for the terms in ``only``, or for all."""
-    made = {
+def make_spec(*only: str, **changes: Any) -> DistillationSpec:
+    """A specification with weight 1 for the losses in ``only``, or for all."""
+    spec = {
         "weights": {term: float(not only or term in only) for term in TERMS},
         "temperature": 5.0,
         "squared_temperature": False,
         "soft_label": "cross_entropy",
-        "softmax_regression": "mse",
-        "output_feature": "mse",
+        "softmax_regression": "mean_square_error",
+        "output_feature": "mean_square_error",
         "is_regression": False,
     }
-    return DistillationSpec(**(made | changes))
+    return DistillationSpec(**(spec | changes))
 
 
 class Part(nn.Module):
     """What AutoGluon's loss reads of a model: its prefix and its head."""
 
-    def __init__(self, prefix, head):
+    def __init__(self, prefix, head) -> None:
         super().__init__()
         self.prefix, self.head = prefix, head
 
@@ -243,7 +244,7 @@ def autogluons_loss(spec, adaptor, head, student, teacher, labels):
     module.output_feature_adaptor = adaptor
     module.temperature = spec.temperature
     module.hard_label_loss_func = nn.CrossEntropyLoss()
-    functions = {"cross_entropy": nn.CrossEntropyLoss(), "mse": nn.MSELoss()}
+    functions = {"cross_entropy": nn.CrossEntropyLoss(), "mean_square_error": nn.MSELoss()}
     module.soft_label_loss_func = functions[spec.soft_label]
     module.softmax_regression_loss_func = functions[spec.softmax_regression]
     module.output_feature_loss_func = nn.MSELoss()
@@ -260,14 +261,14 @@ def autogluons_loss(spec, adaptor, head, student, teacher, labels):
     return module._compute_loss(*outputs, labels)
 
 
-@pytest.mark.parametrize("rows", (2, 7, 32))
+@pytest.mark.parametrize("rows", [2, 7, 32])
 @pytest.mark.parametrize("widths", [(24, 24), (12, 24)])
-@pytest.mark.parametrize("classes", (2, 3))
-@pytest.mark.parametrize("forms", [("cross_entropy", "mse"), ("mse", "cross_entropy")])
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("forms", [("cross_entropy", "mean_square_error"), ("mean_square_error", "cross_entropy")])
 @pytest.mark.parametrize("only", [(), *((term,) for term in TERMS)])
 def test_terms_and_gradients_equal_autogluons(rows, widths, classes, forms, only):
     torch.manual_seed(0)
-    spec = make_recipe(*only, soft_label=forms[0], softmax_regression=forms[1])
+    spec = make_spec(*only, soft_label=forms[0], softmax_regression=forms[1])
     adaptor = (nn.Identity() if widths[0] == widths[1] else nn.Linear(*widths)).double()
     head = nn.Linear(widths[1], classes).double().requires_grad_(False)
     teacher = draw(1, rows, classes), draw(2, rows, widths[1])
@@ -286,14 +287,14 @@ def test_terms_and_gradients_equal_autogluons(rows, widths, classes, forms, only
             (value.item(), [torch.zeros_like(x) if g is None else g for g, x in zip(gradients, leaves, strict=True)])
         )
     assert results[0][0] == pytest.approx(results[1][0], abs=1e-6)
-    for theirs, mine in zip(results[0][1], results[1][1], strict=True):
-        assert mine.numpy() == pytest.approx(theirs.numpy(), abs=1e-6)
+    for expected, gradient in zip(results[0][1], results[1][1], strict=True):
+        assert gradient.numpy() == pytest.approx(expected.numpy(), abs=1e-6)
 
 
 def test_squared_temperature_is_25_times_the_loss_at_5():
     student, teacher, feature = draw(1, 4, 3), draw(2, 4, 3), draw(3, 4, 8)
     values = [
-        DistillationLoss(make_recipe("soft_label", squared_temperature=squared), nn.Identity(), None, LogitMapping())
+        DistillationLoss(make_spec("soft_label", squared_temperature=squared), nn.Identity(), None, LogitMapping())
         .terms(student, feature, teacher, feature, torch.zeros(4, dtype=torch.long))["soft_label"]
         .item()
         for squared in (False, True)
@@ -303,7 +304,9 @@ def test_squared_temperature_is_25_times_the_loss_at_5():
 
 def test_cosine_form_is_one_minus_the_mean_cosine():
     student, teacher = draw(5, 6, 8), draw(6, 6, 8)
-    loss = DistillationLoss(make_recipe("output_feature", output_feature="cosine"), nn.Identity(), None, LogitMapping())
+    loss = DistillationLoss(
+        make_spec("output_feature", output_feature="cosine_distance"), nn.Identity(), None, LogitMapping()
+    )
     value = loss.terms(draw(1, 6, 2), student, draw(2, 6, 2), teacher, torch.zeros(6, dtype=torch.long))
     by_hand = [
         s @ t / (np.linalg.norm(s) * np.linalg.norm(t)) for s, t in zip(student.numpy(), teacher.numpy(), strict=True)
@@ -315,9 +318,9 @@ def test_regression_compares_row_by_row_in_the_students_scale_without_temperatur
     """The teacher's labels had mean 30 and deviation 10, the student's mean 3 and deviation 2."""
     torch.manual_seed(0)
     head = nn.Linear(8, 1).double().requires_grad_(False)
-    translation = LogitMapping(factor=10 / 2, shift=(30 - 3) / 2)
+    mapping = LogitMapping(factor=10 / 2, shift=(30 - 3) / 2)
     student, teacher, feature = draw(1, 7, 1), draw(2, 7, 1), draw(3, 7, 8)
-    loss = DistillationLoss(make_recipe(is_regression=True), nn.Identity(), head, translation)
+    loss = DistillationLoss(make_spec(is_regression=True), nn.Identity(), head, mapping)
     terms = loss.terms(student, feature, teacher, draw(4, 7, 8), draw(5, 7))
     in_points = (teacher.numpy()[:, 0] * 10 + 30 - 3) / 2
     assert terms["soft_label"].item() == pytest.approx(np.mean((student.numpy()[:, 0] - in_points) ** 2))
@@ -326,7 +329,7 @@ def test_regression_compares_row_by_row_in_the_students_scale_without_temperatur
     assert terms["hard_label"].item() == pytest.approx(np.mean((student.numpy()[:, 0] - draw(5, 7).numpy()) ** 2))
 
 
-def test_teachers_classes_are_taken_in_the_students_order():
+def test_teachers_logits_are_mapped_to_the_students_order_of_classes():
     logits = torch.tensor([[1.0, 2.0, 3.0]])
     assert LogitMapping(columns=[2, 0, 1])(logits).tolist() == [[3.0, 1.0, 2.0]]
 
@@ -337,7 +340,7 @@ def test_terms_are_computed_in_float32_under_autocast(dtype):
     head = nn.Linear(16, 3).requires_grad_(False)
     arguments = [draw(seed, 8, width).float() for seed, width in ((1, 3), (2, 16), (3, 3), (4, 16))]
     labels = torch.arange(8) % 3
-    loss = DistillationLoss(make_recipe(), nn.Identity(), head, LogitMapping(columns=[0, 1, 2]))
+    loss = DistillationLoss(make_spec(), nn.Identity(), head, LogitMapping(columns=[0, 1, 2]))
     exact = loss.terms(*arguments, labels)
     with torch.autocast("cpu", dtype=dtype):
         mixed = loss.terms(*arguments, labels)
@@ -348,7 +351,7 @@ def test_terms_are_computed_in_float32_under_autocast(dtype):
         assert halved[name].item() == pytest.approx(exact[name].item(), rel=0.02, abs=0.01)
 
 
-@pytest.mark.parametrize("rows", (2, 7, 32))
+@pytest.mark.parametrize("rows", [2, 7, 32])
 @pytest.mark.parametrize("weights", [(1.0, 0.0), (0.0, 1.0), (3.0, 7.0)])
 def test_relational_terms_equal_autogluons(rows, weights):
     student, teacher = draw(16, rows, 24), draw(17, rows, 24)

@@ -1,4 +1,4 @@
-"""The store of the teacher's outputs, with a teacher that can be worked out by hand and counts what it reads."""
+"""The teacher's outputs on disk, with a teacher whose outputs are known and which records the rows that it predicts."""
 
 import logging
 import multiprocessing
@@ -23,7 +23,7 @@ def frame(*numbers):
 
 
 class CountingTeacher:
-    def __init__(self):
+    def __init__(self) -> None:
         self.read = []
 
     def __call__(self, rows):
@@ -32,24 +32,26 @@ class CountingTeacher:
         return np.stack([numbers, -numbers], axis=1), np.outer(numbers, [1.0, 0.5, 0.25])
 
 
-def obtain(folder, rows, teacher, precision="32"):
-    return teacher_outputs.obtain(folder, {"columns": COLUMNS, "precision": precision, "teacher": 1}, rows, teacher)
+def get_or_compute(folder, rows, teacher, precision="32"):
+    return teacher_outputs.get_or_compute(
+        folder, {"columns": COLUMNS, "precision": precision, "teacher": 1}, rows, teacher
+    )
 
 
-def taken(outputs, rows):
-    places = outputs.find(teacher_outputs.row_keys(rows, COLUMNS))
-    assert (places >= 0).all()
-    return outputs.take(places)
+def take(outputs, rows):
+    positions = outputs.find(teacher_outputs.row_keys(rows, COLUMNS))
+    assert (positions >= 0).all()
+    return outputs.take(positions)
 
 
-def test_rows_are_computed_once_whatever_the_choice_and_order(tmp_path):
+def test_rows_are_computed_once_whatever_their_order(tmp_path):
     """As with another epoch, seed, weight or choice of languages."""
     teacher = CountingTeacher()
-    obtain(tmp_path / "o", frame(1, 2, 3), teacher)
-    obtain(tmp_path / "o", frame(3, 1), teacher)
-    outputs = obtain(tmp_path / "o", frame(5, 2, 4, 1), teacher)
+    get_or_compute(tmp_path / "o", frame(1, 2, 3), teacher)
+    get_or_compute(tmp_path / "o", frame(3, 1), teacher)
+    outputs = get_or_compute(tmp_path / "o", frame(5, 2, 4, 1), teacher)
     assert teacher.read == [1, 2, 3, 5, 4]
-    logits, features = taken(outputs, frame(4, 1, 5, 4))
+    logits, features = take(outputs, frame(4, 1, 5, 4))
     assert logits.tolist() == [[4, -4], [1, -1], [5, -5], [4, -4]]
     assert features.tolist() == [[4, 2, 1], [1, 0.5, 0.25], [5, 2.5, 1.25], [4, 2, 1]]
     assert (logits.dtype, features.dtype) == (np.float32, np.float32)
@@ -57,41 +59,41 @@ def test_rows_are_computed_once_whatever_the_choice_and_order(tmp_path):
 
 def test_rows_of_identical_text_are_read_once(tmp_path):
     teacher = CountingTeacher()
-    outputs = obtain(tmp_path / "o", frame(7, 7, 8, 7), teacher)
+    outputs = get_or_compute(tmp_path / "o", frame(7, 7, 8, 7), teacher)
     assert teacher.read == [7, 8]
-    assert taken(outputs, frame(7, 8, 7))[0][:, 0].tolist() == [7, 8, 7]
+    assert take(outputs, frame(7, 8, 7))[0][:, 0].tolist() == [7, 8, 7]
 
 
-def test_where_one_sentence_ends_matters():
-    apart = pd.DataFrame({"sentence1": ["a b", "a", ""], "sentence2": ["c", "b c", "a b c"]})
-    assert len(set(teacher_outputs.row_keys(apart, COLUMNS).tolist())) == 3
+def test_key_depends_on_where_one_sentence_ends():
+    frames = pd.DataFrame({"sentence1": ["a b", "a", ""], "sentence2": ["c", "b c", "a b c"]})
+    assert len(set(teacher_outputs.row_keys(frames, COLUMNS).tolist())) == 3
 
 
-def test_a_row_that_is_not_there_is_not_found(tmp_path):
-    outputs = obtain(tmp_path / "o", frame(1, 2), CountingTeacher())
+def test_missing_row_is_not_found(tmp_path):
+    outputs = get_or_compute(tmp_path / "o", frame(1, 2), CountingTeacher())
     keys = teacher_outputs.row_keys(frame(0, 1, 9), COLUMNS)
     assert (outputs.find(keys) >= 0).tolist() == [False, True, False]
     assert (teacher_outputs.TeacherOutputs([]).find(keys) == -1).all()
 
 
-def test_half_precision_takes_half_the_room_and_rounds(tmp_path):
+def test_half_precision_takes_half_the_space_and_rounds(tmp_path):
     numbers = np.random.default_rng(0).normal(size=500).round(6).tolist()
     sizes = {}
     for precision in ("32", "16"):
-        outputs = obtain(tmp_path / precision, frame(*numbers), CountingTeacher(), precision)
-        assert taken(outputs, frame(*numbers))[0][:, 0] == pytest.approx(
+        outputs = get_or_compute(tmp_path / precision, frame(*numbers), CountingTeacher(), precision)
+        assert take(outputs, frame(*numbers))[0][:, 0] == pytest.approx(
             numbers, rel=1e-3 if precision == "16" else 1e-6
         )
         sizes[precision] = sum(file.stat().st_size for file in (tmp_path / precision).glob("*/[lf]*.npy"))
     assert sizes["16"] == pytest.approx(sizes["32"] / 2, rel=0.05)
     with pytest.raises(TrainingError, match="too large for --teacher_outputs_precision 16; use 32"):
-        obtain(tmp_path / "16", frame(1e6), CountingTeacher(), "16")
+        get_or_compute(tmp_path / "16", frame(1e6), CountingTeacher(), "16")
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "foreign file", "foreign part"])
-def test_damaged_files_are_set_aside_and_computed_again(tmp_path, caplog, damage):
-    obtain(tmp_path / "o", frame(1, 2), CountingTeacher())
-    obtain(tmp_path / "o", frame(3), CountingTeacher())
+def test_damaged_parts_are_moved_aside_and_computed_again(tmp_path, caplog, damage):
+    get_or_compute(tmp_path / "o", frame(1, 2), CountingTeacher())
+    get_or_compute(tmp_path / "o", frame(3), CountingTeacher())
     part = next(part for part in (tmp_path / "o").glob("part-*") if len(np.load(part / "keys.npy")) == 2)
     victim = part / "features.npy"
     content = victim.read_bytes()
@@ -105,16 +107,17 @@ def test_damaged_files_are_set_aside_and_computed_again(tmp_path, caplog, damage
         np.save(victim, np.zeros((2, 3), dtype=np.float32))
     else:
         recipe = {"columns": COLUMNS, "precision": "32", "teacher": 2}
-        teacher_outputs.obtain(tmp_path / "other", recipe, frame(1, 2), lambda rows: (np.ones((2, 2)), np.ones((2, 3))))
+        teacher_outputs.get_or_compute(
+            tmp_path / "other", recipe, frame(1, 2), lambda rows: (np.ones((2, 2)), np.ones((2, 3)))
+        )
         shutil.rmtree(part)
         shutil.copytree(next((tmp_path / "other").glob("part-*")), part)
     teacher = CountingTeacher()
     with caplog.at_level(logging.WARNING):
-        outputs = obtain(tmp_path / "o", frame(1, 2, 3), teacher)
+        outputs = get_or_compute(tmp_path / "o", frame(1, 2, 3), teacher)
     assert teacher.read == [1, 2]
-    assert ("it is of another teacher" if damage == "foreign part" else "features.npy is") in caplog.text
-    assert "made anew" in caplog.text
-    assert taken(outputs, frame(1, 2, 3))[1][:, 0].tolist() == [1, 2, 3]
+    assert ("it belongs to another teacher" if damage == "foreign part" else "features.npy is") in caplog.text
+    assert take(outputs, frame(1, 2, 3))[1][:, 0].tolist() == [1, 2, 3]
 
 
 def _read_slowly(folder, started, done):
@@ -124,7 +127,7 @@ def _read_slowly(folder, started, done):
         done.value += len(rows)
         return CountingTeacher()(rows)
 
-    obtain(folder, frame(*range(20)), teacher)
+    get_or_compute(folder, frame(*range(20)), teacher)
 
 
 def test_of_two_processes_one_computes_and_the_other_waits(tmp_path):
@@ -149,25 +152,25 @@ def test_a_killed_pass_keeps_its_finished_parts(tmp_path, monkeypatch):
             return super().__call__(rows)
 
     process = multiprocessing.get_context("fork").Process(
-        target=obtain, args=(tmp_path / "o", frame(*range(20)), Dying())
+        target=get_or_compute, args=(tmp_path / "o", frame(*range(20)), Dying())
     )
     process.start()
     process.join(30)
     assert process.exitcode == -signal.SIGKILL
     teacher = CountingTeacher()
-    outputs = obtain(tmp_path / "o", frame(*range(20)), teacher)
+    outputs = get_or_compute(tmp_path / "o", frame(*range(20)), teacher)
     assert teacher.read == list(range(8, 20))
-    assert taken(outputs, frame(*range(20)))[0][:, 0].tolist() == list(range(20))
+    assert take(outputs, frame(*range(20)))[0][:, 0].tolist() == list(range(20))
 
 
-def test_what_goes_to_another_process_holds_no_rows(tmp_path):
+def test_pickled_outputs_hold_no_rows(tmp_path):
     many = frame(*range(3000))
 
     def wide(rows):
         logits, _ = CountingTeacher()(rows)
         return logits, np.ones((len(rows), 500))
 
-    outputs = obtain(tmp_path / "o", many, wide)
-    taken(outputs, many)
+    outputs = get_or_compute(tmp_path / "o", many, wide)
+    take(outputs, many)
     assert len(pickle.dumps(outputs)) < 100_000, "the features alone are 6 MB"
-    assert taken(pickle.loads(pickle.dumps(outputs)), frame(5))[1].tolist() == [[1.0] * 500]
+    assert take(pickle.loads(pickle.dumps(outputs)), frame(5))[1].tolist() == [[1.0] * 500]

@@ -1,7 +1,8 @@
 """The only door to AutoGluon: fit, load, predict, and single forward passes of ``MultiModalPredictor``.
 
-Written against autogluon.multimodal 1.6.3. Each use of something private says which file it lives in and why it is
-needed; tests/test_automm.py fails when one of them moves.
+Written against autogluon.multimodal 1.6.3; paths such as learners/base.py:280 are relative to that package. Each use
+of something private says in which file it lives and why it is needed; tests/test_automm.py fails when one of them
+moves.
 """
 
 from automm_distill.automm.fit_options import FitOptions, distillation_spec, fit_options

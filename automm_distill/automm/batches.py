@@ -8,30 +8,36 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, DistributedSampler
 
+from automm_distill.automm.teacher import TeacherTargetSource
 from automm_distill.automm.tokenized_rows import Rows
 
-POOL_BATCHES = 50  # batches
-LENGTH_NOISE = 0.05  # of a row's length: what a batch is made of differs from epoch to epoch even in a small set
+POOL_BATCHES = 50
+# Lengths are multiplied by 1 +- this before sorting, so that even a small training set, which is a single pool, gives
+# other batches in each epoch.
+LENGTH_NOISE = 0.05
 
 
-class LengthGroupedSampler(DistributedSampler):
-    """Rows in an order that is random from epoch to epoch, but fills each batch with rows of about the same length.
+class LengthGroupedSampler(DistributedSampler[int]):
+    """A new random order in each epoch, in which a batch holds rows of about the same length and needs little padding.
 
-    The shuffled rows are taken in pools of :data:`POOL_BATCHES` batches; each pool is sorted by length, blurred by
-    :data:`LENGTH_NOISE`, and cut into batches; all batches are shuffled. On several devices, the batches that they take at the
-    same time are alike as well. Baseline and student, with the same seed, see the same rows in the same order.
+    The rows are shuffled and divided into pools of :data:`POOL_BATCHES` batches. Each pool is sorted by length, with
+    some noise (:data:`LENGTH_NOISE`), and cut into batches; then all batches are shuffled. With several devices, the
+    batches that they process at the same time have similar lengths too. The order depends on lengths, seed and epoch
+    only, so baseline and student see the same rows in the same order.
 
-    :param grouped: False for the plain random order.
-    :param replicas: devices; ``rank`` is this one's number.
+    :param lengths: tokens of each row, shape (rows,).
+    :param batch_size: rows of one forward pass on one device.
+    :param grouped: False for a plain random order.
+    :param replicas: number of devices; ``rank`` is the number of this one.
     """
 
     def __init__(
         self, lengths: np.ndarray, batch_size: int, seed: int, *, grouped: bool, replicas: int = 1, rank: int = 0
-    ):
-        # Lightning tells a DistributedSampler the epoch, and leaves it as it is on several devices.
+    ) -> None:
+        # Lightning calls a DistributedSampler's set_epoch, and does not replace it when there are several devices.
         super().__init__(range(len(lengths)), num_replicas=replicas, rank=rank, seed=seed)  # type: ignore[arg-type]
         self.lengths = lengths
-        self.step = batch_size * replicas
+        self.step = batch_size * replicas  # rows that all devices process at the same time
         self.grouped = grouped
 
     def __iter__(self) -> Iterator[int]:
@@ -39,7 +45,7 @@ class LengthGroupedSampler(DistributedSampler):
         order = random.permutation(len(self.lengths))
         if self.grouped:
             order = self._group(order, random)
-        order = np.resize(order, self.total_size)  # as many for each device, by beginning again
+        order = np.resize(order, self.total_size)  # each device gets as many: the first rows come twice
         return iter(order[self.rank :: self.num_replicas].tolist())
 
     def _group(self, order: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -49,7 +55,7 @@ class LengthGroupedSampler(DistributedSampler):
             rows = order[start : start + POOL_BATCHES * self.step]
             rows = rows[np.argsort(self.lengths[rows] * random.uniform(1 - LENGTH_NOISE, 1 + LENGTH_NOISE, len(rows)))]
             short = len(rows) % self.step
-            if short:  # it has to be the epoch's last batch, but can be of any length
+            if short:  # an incomplete batch has to be the epoch's last; which lengths it holds is left to chance
                 start_of_last = self.step * int(random.integers(len(rows) // self.step + 1))
                 last = rows[start_of_last : start_of_last + short]
                 rows = np.delete(rows, slice(start_of_last, start_of_last + short))
@@ -59,7 +65,11 @@ class LengthGroupedSampler(DistributedSampler):
 
 
 class TrainRows(LightningDataModule):
-    """Train and tuning rows of one fit; with ``targets``, what the teacher has to say of the training rows too."""
+    """Training and validation batches of one fit; with ``targets``, training batches carry the teacher's targets.
+
+    :param batch_size: rows of one forward pass on one device.
+    :param workers: processes that load training rows.
+    """
 
     def __init__(
         self,
@@ -71,14 +81,14 @@ class TrainRows(LightningDataModule):
         seed: int,
         grouped: bool,
         on_gpu: bool,
-        targets: Any = None,
-    ):
+        targets: TeacherTargetSource | None = None,
+    ) -> None:
         super().__init__()
         self.train, self.validation, self.targets = train, validation, targets
         self.batch_size, self.workers = batch_size, workers
         self.seed, self.grouped, self.on_gpu = seed, grouped, on_gpu
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Called by Lightning in each process that trains."""
         trainer = self.trainer
         sampler = LengthGroupedSampler(
@@ -99,12 +109,12 @@ class TrainRows(LightningDataModule):
             persistent_workers=self.workers > 0,
         )
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[Any]:
         """Called by Lightning in each process that trains."""
         return _loader(len(self.validation), self.validation.batch, self.batch_size, self.on_gpu)
 
     def train_batch(self, indices: Sequence[int]) -> dict[str, Any]:
-        """A training batch."""
+        """Tokens and labels of these rows and, under "teacher", what its targets are computed from."""
         batch: dict[str, Any] = self.train.batch(indices)
         if self.targets is not None:
             batch["teacher"] = self.targets.batch(indices)
@@ -112,13 +122,13 @@ class TrainRows(LightningDataModule):
 
 
 class PredictRows(LightningDataModule):
-    """Rows in the order in which predictions are wanted."""
+    """Batches to predict, in the order of the rows."""
 
-    def __init__(self, rows: Rows, *, batch_size: int, on_gpu: bool):
+    def __init__(self, rows: Rows, *, batch_size: int, on_gpu: bool) -> None:
         super().__init__()
         self.rows, self.batch_size, self.on_gpu = rows, batch_size, on_gpu
 
-    def predict_dataloader(self) -> DataLoader:
+    def predict_dataloader(self) -> DataLoader[Any]:
         """Called by Lightning."""
         return _loader(len(self.rows), self.rows.batch, self.batch_size, self.on_gpu)
 
@@ -129,5 +139,5 @@ def _loader(
     batch_size: int,
     on_gpu: bool,
     **kwargs: Any,
-) -> DataLoader:
+) -> DataLoader[Any]:
     return DataLoader(range(count), batch_size=batch_size, collate_fn=batch, pin_memory=on_gpu, **kwargs)  # type: ignore[arg-type]

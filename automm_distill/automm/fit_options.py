@@ -1,4 +1,4 @@
-"""What AutoGluon is told, and what our learner adds to it: one frozen object for each fit."""
+"""All options of one fit, for AutoGluon and for our learner, in one frozen object."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,15 +20,17 @@ LOSS_NAMES = {"cross_entropy": "cross_entropy", "mean_square_error": "mse", "cos
 class FitOptions:
     """How to fit one model.
 
-    :param hyperparameters: AutoGluon's, flat (``optim.lr``, ``env.batch_size``, ...).
+    :param hyperparameters: AutoGluon's, with dotted names (``optim.lr``, ``env.batch_size``, ...).
+    :param time_limit: seconds after which training stops; None for no limit.
     :param length_grouping: make batches of rows of about the same length.
     :param compile: train through torch.compile.
-    :param losses: what the student is distilled by; None to fine-tune.
+    :param verbosity: "quiet", "normal" or "verbose".
+    :param losses: what the student minimises; None to fine-tune.
     """
 
     hyperparameters: Mapping[str, Any]
     seed: int
-    time_limit: int | None = None
+    time_limit: float | None = None
     length_grouping: bool = True
     compile: bool = False
     verbosity: str = "normal"
@@ -37,20 +39,22 @@ class FitOptions:
     @property
     def on_gpu(self) -> bool:
         """Whether the fit runs on GPUs."""
-        return self.hyperparameters["env.num_gpus"] > 0
+        return bool(self.hyperparameters["env.num_gpus"] > 0)
 
     @property
     def training_key(self) -> dict[str, Any]:
-        """All of it that shapes the fitted model, as plain values.
+        """The options that can change a fine-tuned model, as plain values: part of its key in the cache.
 
-        Where the checkpoint lies does not (its content does), nor do processes that load rows, unless each of them
-        augments by random numbers of its own, nor what is printed.
+        The path of the checkpoint cannot (its content is a part of the key by itself), nor can verbosity, nor the
+        number of processes that load rows, unless there is augmentation: each of them has its own random numbers.
         """
-        incidental = {"model.hf_text.checkpoint_name", "env.num_workers_inference"}
+        without_effect = {"model.hf_text.checkpoint_name", "env.num_workers_inference"}
         if not self.hyperparameters["model.hf_text.text_trivial_aug_maxscale"]:
-            incidental.add("env.num_workers")
+            without_effect.add("env.num_workers")
         return {
-            "hyperparameters": {k: value for k, value in self.hyperparameters.items() if k not in incidental},
+            "hyperparameters": {
+                name: value for name, value in self.hyperparameters.items() if name not in without_effect
+            },
             "seed": self.seed,
             "time_limit": self.time_limit,
             "length_grouping": self.length_grouping,
@@ -61,9 +65,10 @@ class FitOptions:
 def fit_options(
     settings: Settings, device: Device, checkpoint: str, role: str, losses: DistillationSpec | None = None
 ) -> FitOptions:
-    """The options of one model; teacher, baseline and student differ in nothing but their values.
+    """The options of one of the three models. All get the same kinds of options; only values differ.
 
-    :param role: "teacher", "baseline" or "student"; the last two get the same, but for ``losses``.
+    :param checkpoint: folder of the pretrained model.
+    :param role: "teacher", "baseline" or "student"; the last two differ in ``losses`` alone.
     """
     prefix = "teacher" if role == "teacher" else "student"
     hyperparameters = {
@@ -108,7 +113,7 @@ def distillation_spec(settings: Settings, task: Task) -> DistillationSpec:
 
 
 def _distiller_hyperparameters(losses: DistillationSpec) -> dict[str, Any]:
-    """The losses in AutoGluon's words: for the configuration that is saved with the student. Nothing trains by them."""
+    """The losses under AutoGluon's names. They document the student in its saved configuration; nothing reads them."""
     return {
         **{f"distiller.{name}": losses.weights[term] for name, term in LOSS_WEIGHTS.items()},
         "distiller.temperature": losses.temperature,

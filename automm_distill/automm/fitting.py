@@ -13,21 +13,22 @@ from automm_distill.errors import TrainingError
 from automm_distill.inputs.splits import TrainValidation
 from automm_distill.tasks import Task
 
-# Of the files of a saved predictor, those that its outputs depend on: weights, and tokenizer.
+# The files of a saved predictor that its outputs depend on: weights and tokenizer (learners/base.py, save).
 WEIGHT_FILES = ("model.ckpt", "hf_text/")
 
 
 def fit(
     folder: Path, data: TrainValidation, task: Task, options: FitOptions, teacher: Teacher | None = None
 ) -> dict[str, Any]:
-    """Fine-tune a checkpoint, or distil into it, and leave the finished predictor in ``folder``.
+    """Fine-tune a checkpoint, or distil a teacher into it, and save the predictor in ``folder``.
 
-    :param teacher: distil from it, by ``options.losses``.
-    :return: ``optimizer_steps`` and ``epochs`` that the fit took; with a teacher, also ``loss_terms``, see
+    :param teacher: what to distil, by ``options.losses``; None to fine-tune.
+    :return: ``optimizer_steps`` and ``epochs`` of the fit; with a teacher, also ``loss_terms``, see
         :meth:`automm_distill.loss_log.LossLog.summary`.
-    :raises TrainingError: when it ended before the first optimizer step or with weights that are not finite.
+    :raises TrainingError: when the fit ended before the first optimizer step or with weights that are not finite.
     :raises UserError: when the teacher's classes are not the student's.
     """
+    assert (teacher is None) == (options.losses is None), "a teacher and losses go together"
     columns = [*task.model_columns, LABEL]
     predictor = MultiModalPredictor(
         label=LABEL,
@@ -37,8 +38,9 @@ def fit(
         verbosity=VERBOSITY[options.verbosity],
         enable_progress_bar=options.verbosity != "quiet",
     )
-    predictor._learner.__class__ = Learner  # predictor.py:217 offers no way to choose the learner
-    predictor._learner.options = options
+    learner = predictor._learner  # predictor.py:217 creates it, and offers no way to choose its class
+    learner.__class__ = Learner
+    learner.options = options
     predictor.fit(
         train_data=data.train[columns],
         tuning_data=data.validation[columns],
@@ -48,13 +50,13 @@ def fit(
         time_limit=options.time_limit,
         seed=options.seed,
     )
-    progress = dict(predictor._learner.progress)
+    progress = dict(learner.progress)
     if progress["optimizer_steps"] == 0:
         raise TrainingError(
             f"--time_limit {options.time_limit}: over before the first optimizer step; give it more seconds or leave "
             "it out"
         )
-    if not all(torch.isfinite(weight).all() for weight in predictor._learner._model.parameters()):
+    if not all(torch.isfinite(weight).all() for weight in learner._model.parameters()):
         raise TrainingError(
             "training diverged: the weights are not finite; try a lower learning rate or --precision bf16 or 32"
         )

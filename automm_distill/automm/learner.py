@@ -1,4 +1,4 @@
-"""The learner behind ``MultiModalPredictor``, as AutoGluon has it, but with our own rows, batches and losses."""
+"""AutoGluon's learner, which does the work of ``MultiModalPredictor``, with our rows, batches and losses."""
 
 import json
 from collections.abc import Mapping
@@ -14,24 +14,35 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from automm_distill.automm.batches import PredictRows, TrainRows
 from automm_distill.automm.fit_options import FitOptions
 from automm_distill.automm.lightning_modules import DistillModule, FineTuneModule
-from automm_distill.automm.teacher import Teacher
+from automm_distill.automm.teacher import Teacher, TeacherTargetSource
 from automm_distill.automm.tokenized_rows import Rows
 
 
 class Learner(BaseLearner):
-    """One fit. A saved one loads as a BaseLearner.
+    """The learner of one fit; what it saves loads as a plain BaseLearner.
 
-    :func:`automm_distill.automm.fitting.fit` sets ``options`` before the fit.
+    AutoGluon offers no way to choose the learner (predictor.py:217), so
+    :func:`automm_distill.automm.fitting.fit` turns the predictor's learner into this class and sets ``options``.
+    ``progress`` is what the training module reported: all zeros when the fit ended before it could.
     """
 
-    progress: Mapping[str, Any] = MappingProxyType({"optimizer_steps": 0, "epochs": 0})
     options: FitOptions
+    progress: Mapping[str, Any] = MappingProxyType({"optimizer_steps": 0, "epochs": 0})
+
+    # Set by BaseLearner.fit (learners/base.py:382 to 593) before it calls the methods below.
     _teacher_learner: Teacher | None
+    _train_data: pd.DataFrame
     _tuning_data: pd.DataFrame
+    _label_column: str
+    _save_path: str
+
+    # Set by get_datamodule_per_run for the methods that are called after it.
+    _student_preprocessor: Any
+    _targets: TeacherTargetSource | None
     _validation_rows: Rows
 
     def setup_distillation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """In place of utils/distillation.py:16, which would rename the teacher and switch on features per column."""
+        """In place of utils/distillation.py:16, which renames the teacher and makes it give features per column."""
         return {}
 
     def get_datamodule_per_run(
@@ -45,7 +56,7 @@ class Learner(BaseLearner):
     ) -> Any:
         """In place of learners/base.py:864: rows tokenised once, in batches of about the same length."""
         (processor,) = data_processors["text"]
-        if not is_train:  # the soup's evaluations of the validation rows
+        if not is_train:  # AutoGluon scores averaged checkpoints on the validation rows (learners/base.py:1448)
             same = predict_data is self._tuning_data
             rows = self._validation_rows if same else Rows(processor, df_preprocessor, predict_data)
             return PredictRows(rows, batch_size=per_gpu_batch_size, on_gpu=self.options.on_gpu)
@@ -79,28 +90,27 @@ class Learner(BaseLearner):
         distillation_kwargs: Mapping[str, Any] = MappingProxyType({}),
         is_train: bool = True,
     ) -> Any:
-        """As in learners/base.py:930, with our modules for training."""
+        """In place of learners/base.py:930, with our modules for training."""
         if not is_train:
             return super().get_litmodule_per_run(optim_kwargs=optim_kwargs, is_train=False)
-        teacher = self._teacher_learner
-        module = (FineTuneModule if teacher is None else DistillModule)(
-            model=model,
-            model_postprocess_fn=model_postprocess_fn,
-            trainable_param_names=peft_param_names,
+        arguments = {
+            "options": self.options,
+            "progress_file": Path(self._save_path) / "progress.json",
+            "model": model,
+            "model_postprocess_fn": model_postprocess_fn,
+            "trainable_param_names": peft_param_names,
             **optim_kwargs,
-        )
-        if teacher is not None:
-            classes = (
-                None if teacher.classes is None else sorted(self._train_data[self._label_column].unique().tolist())
-            )
-            mapping = teacher.logit_mapping(classes, self._student_preprocessor._label_scaler)
-            module.prepare(self._targets, teacher.head, self.options.losses, mapping)
-        module.compiled = self.options.compile
-        module.progress_file = Path(self._save_path) / "progress.json"
-        return module
+        }
+        teacher, targets = self._teacher_learner, self._targets
+        if teacher is None or targets is None:
+            return FineTuneModule(**arguments)
+        # data/preprocess_dataframe.py:82: the scale of a regression's labels, fitted on this student's training rows.
+        label_scaler = self._student_preprocessor._label_scaler
+        classes = sorted(self._train_data[self._label_column].unique().tolist()) if teacher.classes else None
+        return DistillModule(targets, teacher.head, teacher.logit_mapping(classes, label_scaler), **arguments)
 
     def get_callbacks_per_run(self, *args: Any, **kwargs: Any) -> list[Any]:
-        """As in learners/base.py:971, but checkpoints hold the weights alone: a fit is never taken up again."""
+        """As in learners/base.py:971, but checkpoints hold weights only: an interrupted fit is never resumed."""
         callbacks = super().get_callbacks_per_run(*args, **kwargs)
         for callback in callbacks:
             if isinstance(callback, ModelCheckpoint):
@@ -108,15 +118,16 @@ class Learner(BaseLearner):
         return callbacks
 
     def run_trainer(self, trainer: Any, litmodule: Any, *args: Any, **kwargs: Any) -> Any:
-        """learners/base.py:1194, and then the note that the training module left."""
+        """As in learners/base.py:1194, then read the progress file that the training module left."""
         outcome = super().run_trainer(trainer, litmodule, *args, **kwargs)
         if kwargs.get("is_train", True):
             self.progress = json.loads(litmodule.progress_file.read_text())
             litmodule.progress_file.unlink()
-            self._enable_progress_bar = False  # the soup's evaluations (learners/base.py:1448) need none
+            # learners/base.py:280, read at :1186 for each evaluation of averaged checkpoints: too short for a bar.
+            self._enable_progress_bar = False
         return outcome
 
     def top_k_average(self, *args: Any, **kwargs: Any) -> Any:
-        """learners/base.py:1391 takes a learner with a teacher for one whose checkpoints hold a distiller's names."""
+        """As in learners/base.py:1391, without the teacher: AutoGluon renames the weights of a distilled student."""
         self._teacher_learner = None
         return super().top_k_average(*args, **kwargs)

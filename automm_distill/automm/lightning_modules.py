@@ -1,6 +1,7 @@
-"""The Lightning modules that train: AutoGluon's, with one learning-rate schedule and our own losses."""
+"""The Lightning modules that train: AutoGluon's with another learning-rate schedule, and the student's losses."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +12,38 @@ from autogluon.multimodal.optim.lit_module import LitModule
 from autogluon.multimodal.optim.lr import apply_single_lr, get_lr_scheduler
 from torch import Tensor, nn
 
-from automm_distill.automm.teacher import CachedTeacherTargets, OnlineTeacherTargets
+from automm_distill.automm.fit_options import FitOptions
+from automm_distill.automm.teacher import TeacherTargetSource
 from automm_distill.devices import prepare_arithmetic
 from automm_distill.loss_log import LossLog
-from automm_distill.losses import DistillationLoss, DistillationSpec, LogitMapping
+from automm_distill.losses import DistillationLoss, LogitMapping
 
-GRADIENT_SHARE_EVERY = 10  # passes
+GRADIENT_SHARE_EVERY = 10  # forward passes
+
+# Constructor arguments that are ours, not AutoGluon's.
+_OUR_ARGUMENTS = ("options", "progress_file", "targets", "teacher_head", "logit_mapping")
 
 
 class FineTuneModule(LitModule):
-    """Trains teacher and baseline; what is declared here has to be set before the fit."""
+    """Trains teacher and baseline.
 
-    compiled: bool
-    progress_file: Path
+    :param progress_file: where the process that trains leaves what it did for the one that called ``fit``.
+    :param lit_module: what AutoGluon gives its own module (learners/base.py:949).
+    """
+
+    def __init__(self, options: FitOptions, progress_file: Path, **lit_module: Any) -> None:
+        super().__init__(**lit_module)
+        self.options = options
+        self.progress_file = progress_file
+
+    def save_hyperparameters(self, *args: Any, ignore: Sequence[str] = (), **kwargs: Any) -> None:
+        """Called by AutoGluon's constructor (optim/lit_module.py:147), which would copy ours into every checkpoint."""
+        super().save_hyperparameters(*args, ignore=[*ignore, *_OUR_ARGUMENTS], **kwargs)
 
     def on_fit_start(self) -> None:
-        """Called by Lightning in the process that trains, when the model is on its device."""
-        prepare_arithmetic(on_gpu=self.device.type == "cuda")  # processes of several GPUs start with torch's own
-        if self.compiled:
+        """Called by Lightning in each process that trains, when the model is on its device."""
+        prepare_arithmetic(on_gpu=self.device.type == "cuda")  # processes of several GPUs start with torch's defaults
+        if self.options.compile:
             # In place, unlike AutoGluon's env.compile (learners/base.py:769): the weights keep their names on disk.
             self.model.model.compile(dynamic=True)
 
@@ -43,7 +58,8 @@ class FineTuneModule(LitModule):
             group["lr"] = group.pop("initial_lr")
         self._add_parameters(optimizer)
         for group in optimizer.param_groups:
-            group["fused"] = True  # one kernel for all weights; said here and not to AdamW, it can still be clipped
+            # One kernel for all weights. Lightning refuses to clip gradients for an AdamW that was created with it.
+            group["fused"] = True
         hparams, steps = self.hparams, self.trainer.estimated_stepping_batches
         schedule = get_lr_scheduler(
             optimizer=optimizer,
@@ -55,53 +71,52 @@ class FineTuneModule(LitModule):
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
     def on_train_end(self) -> None:
-        """Leave a note for the process that called ``fit``: on several GPUs, it is not the one that trains."""
+        """Write the progress file: with several GPUs, the process that called ``fit`` is not one that trains."""
         if self.trainer.is_global_zero:
             self.progress_file.write_text(json.dumps(self._progress()))
 
     def _add_parameters(self, optimizer: torch.optim.Optimizer) -> None:
-        """Besides the model's."""
+        """Give the optimizer more than the model's parameters."""
 
     def _progress(self) -> dict[str, Any]:
         return {"optimizer_steps": self.trainer.global_step, "epochs": self.trainer.current_epoch}
 
 
 class DistillModule(FineTuneModule):
-    """Trains the student by :mod:`distillation.losses`, and logs each term.
+    """Trains the student by ``options.losses`` (:mod:`automm_distill.losses`), and logs each term.
 
-    Validation is that of fine-tuning: it needs no teacher. Gradients are measured in the last pass of an optimizer
-    step, at most once in :data:`GRADIENT_SHARE_EVERY` passes. On several GPUs, the log is of the first one's rows.
+    Validation is that of fine-tuning: it needs no teacher. Gradients are measured in the last forward pass of an
+    optimizer step, at most once in :data:`GRADIENT_SHARE_EVERY` passes. With several GPUs, the log covers the rows of
+    the first one.
+
+    :param teacher_head: the teacher's last layer.
+    :param logit_mapping: from the teacher's outputs to those of this student.
     """
 
-    def prepare(
-        self,
-        targets: CachedTeacherTargets | OnlineTeacherTargets,
-        head: nn.Linear,
-        spec: DistillationSpec,
-        mapping: LogitMapping,
+    def __init__(
+        self, targets: TeacherTargetSource, teacher_head: nn.Linear, logit_mapping: LogitMapping, **fine_tune: Any
     ) -> None:
-        """To be called once, before the fit: what to learn from, and by which losses.
-
-        :param head: the teacher's last layer.
-        """
+        super().__init__(**fine_tune)
+        losses = self.options.losses
+        assert losses is not None  # only fine-tuning does without
         self._targets = targets
-        # Neither parameters nor part of a checkpoint, but on the device.
-        self.register_buffer("_head_weight", head.weight.detach(), persistent=False)
-        self.register_buffer("_head_bias", head.bias.detach(), persistent=False)
-        width, teacher_width = self.model.out_features, head.in_features
+        # Buffers follow the module to its device; these are neither trained nor saved.
+        self.register_buffer("_head_weight", teacher_head.weight.detach(), persistent=False)
+        self.register_buffer("_head_bias", teacher_head.bias.detach(), persistent=False)
+        width, teacher_width = self.model.out_features, teacher_head.in_features
         self.adaptor = nn.Identity() if width == teacher_width else nn.Linear(width, teacher_width)
-        self._loss = DistillationLoss(spec, self.adaptor, self._teacher_head, mapping)
-        self._passes: list[dict[str, Tensor]] = []  # of the present optimizer step
-        self._unmeasured = GRADIENT_SHARE_EVERY
-        self._loss_log = LossLog({name: weight for name, weight in spec.weights.items() if weight > 0})
+        self._loss = DistillationLoss(losses, self.adaptor, self._teacher_head, logit_mapping)
+        self._passes: list[dict[str, Tensor]] = []  # the terms of the current optimizer step's passes
+        self._passes_since_shares = GRADIENT_SHARE_EVERY
+        self._loss_log = LossLog({name: weight for name, weight in losses.weights.items() if weight > 0})
 
     def on_fit_start(self) -> None:
-        """And the teacher follows it there, if it is needed."""
+        """Called by Lightning: the teacher follows the student to its device, if it is run at all."""
         super().on_fit_start()
         self._targets.to(self.device)
 
     def on_fit_end(self) -> None:
-        """Called by Lightning at the end."""
+        """Called by Lightning: free the device of the teacher."""
         self._targets.to(torch.device("cpu"))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
@@ -130,12 +145,12 @@ class DistillModule(FineTuneModule):
     def _log_losses(self, terms: dict[str, Tensor], logits: Tensor, feature: Tensor) -> None:
         self._loss_log.add(self.current_epoch, terms)
         self._passes.append({name: term.detach() for name, term in terms.items()})
-        # Of a step's passes TensorBoard gets the last one's entry: it is the mean over all of them.
+        # TensorBoard keeps one entry per optimizer step, the last pass's, so each entry is the mean of all up to it.
         self.log_dict({f"loss/{name}": torch.stack([each[name] for each in self._passes]).mean() for name in terms})
-        self._unmeasured += 1
+        self._passes_since_shares += 1
         is_last = len(self._passes) == self.trainer.accumulate_grad_batches or self.trainer.is_last_batch
-        if is_last and self._unmeasured >= GRADIENT_SHARE_EVERY:
-            self._unmeasured = 0
+        if is_last and self._passes_since_shares >= GRADIENT_SHARE_EVERY:
+            self._passes_since_shares = 0
             for output, shares in self._loss_log.add_gradient_shares(terms, logits, feature).items():
                 self.log_dict({f"{output}_share/{name}": share for name, share in shares.items()})
 

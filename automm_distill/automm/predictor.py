@@ -1,4 +1,8 @@
-"""A fitted ``MultiModalPredictor``, and what an experiment asks of it."""
+"""A fitted ``MultiModalPredictor``: predictions, raw outputs, and forward passes to time.
+
+Its private ``_learner`` (predictor.py:217) is read for what has no public access: the network, the processors that
+tokenise rows, and the configuration that the fit ended with.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,20 +23,20 @@ from automm_distill.automm.tokenized_rows import Rows
 from automm_distill.errors import TrainingError
 from automm_distill.tasks import Task
 
-LIGHT_ROWS = 100  # utils/inference.py:304, for text without images
+LIGHT_ROWS = 100  # utils/inference.py:304, the limit for text without images
 
 
 class Predictor:
-    """A fitted ``MultiModalPredictor`` with the few things that an experiment asks of it.
+    """A fitted ``MultiModalPredictor``, ``automm``, as an experiment uses it.
 
-    Predictions depend on nothing but the fitted model, the rows, and the device and precision it was fitted with.
+    Predictions depend on the fitted model, the rows, and the device and precision of the fit, on nothing else.
     """
 
-    def __init__(self, automm: Any, task: Task, verbosity: str):
+    def __init__(self, automm: Any, task: Task, verbosity: str) -> None:
         self.automm = automm
         self.task = task
         self.shows_progress = verbosity != "quiet"
-        # learners/base.py:280: load() offers no way to say that no progress bar is wanted.
+        # learners/base.py:280: load() has no argument for it.
         automm._learner._enable_progress_bar = self.shows_progress
 
     @property
@@ -42,13 +46,13 @@ class Predictor:
 
     @property
     def bytes(self) -> int:
-        """Size of the weights on disk."""
+        """Size of the weights on disk, in bytes."""
         return (Path(self.automm.path) / "model.ckpt").stat().st_size
 
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
         """Class probabilities of shape (rows, classes) in the order of the task's labels; for a regression (rows,).
 
-        The same as ``MultiModalPredictor.predict_proba`` and ``predict`` give.
+        The same values as ``MultiModalPredictor.predict_proba`` and ``predict``, but with little padding.
         """
         logits, _ = self.outputs(frame)
         if self.task.is_regression:
@@ -58,9 +62,9 @@ class Predictor:
     def outputs(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Logits (rows, classes) and pooled features (rows, width) of all rows, in single precision.
 
-        Rows are read in order of length, longest first, so that next to nothing is padded, and given back in theirs.
+        Batches are made in order of length, longest first, which needs little padding; results are in the rows' order.
 
-        :raises TrainingError: when they are not all finite.
+        :raises TrainingError: when an output is not finite.
         """
         rows = self._rows(frame)
         order = np.argsort(-rows.lengths, kind="stable")
@@ -82,27 +86,31 @@ class Predictor:
             output = forward(rows.batch(chosen))
             for kind, array in results.items():
                 array[chosen] = output[kind].float().cpu().numpy()
-        model.to("cpu")  # a fit may need the room on the GPU
+        model.to("cpu")  # the next fit may need the GPU's memory
         for kind, array in results.items():
             if not np.isfinite(array).all():
                 raise TrainingError(f"a model's {kind} are not finite; try --precision bf16 or 32")
         return results[LOGITS], results[FEATURES]
 
     def call_predict(self, frame: pd.DataFrame) -> object:
-        """``MultiModalPredictor.predict`` as its user calls it."""
-        return self.automm.predict(frame[list(self.task.model_columns)], as_pandas=False)
+        """``MultiModalPredictor.predict`` with AutoGluon's choice by the number of rows, see :attr:`max_light_rows`.
+
+        Its default, ``realtime=False``, sets up a Lightning trainer even for a single row.
+        """
+        return self.automm.predict(frame[list(self.task.model_columns)], as_pandas=False, realtime=None)
 
     @property
     def max_light_rows(self) -> int:
-        """Most rows that ``predict`` reads without a Lightning trainer.
+        """Most rows for which AutoGluon's ``predict(realtime=None)`` does without a Lightning trainer.
 
-        utils/inference.py:304 (use_realtime): above, it would also start a process per GPU, at each call.
+        With more rows (utils/inference.py:304, use_realtime), each call sets up a trainer, and starts a process per
+        GPU where there are several.
         """
         return min(LIGHT_ROWS, self.predict_batch_size)
 
     @property
     def predict_batch_size(self) -> int:
-        """Rows per batch in :meth:`predict`."""
+        """Rows per batch in :meth:`predict`, as in AutoGluon's (learners/base.py:1686)."""
         environment = self.automm._learner._config.env
         return environment.per_gpu_batch_size * environment.inference_batch_size_ratio
 
@@ -111,9 +119,9 @@ class Predictor:
         return self._rows(frame).lengths
 
     def forward_passes(self, frame: pd.DataFrame, batch_size: int) -> Callable[[], None]:
-        """A function that runs the network once over ``frame``, tokenised and collated beforehand, on its device.
+        """A function that runs the network once over ``frame``, whose batches are already on the device.
 
-        Rows are taken in order of length, ``batch_size`` at a time, each batch padded to its longest row.
+        Batches are made in order of length, longest first, each padded to its longest row.
         """
         rows = self._rows(frame)
         order = np.argsort(-rows.lengths, kind="stable")
@@ -130,7 +138,7 @@ class Predictor:
         return run
 
     def hide_progress(self) -> None:
-        """No progress bars from now on."""
+        """Show no progress bars from now on."""
         self.shows_progress = False
         self.automm._learner._enable_progress_bar = False
 
@@ -143,9 +151,8 @@ class Predictor:
         return Rows(processor, self.automm._learner._df_preprocessor, frame)
 
     def _forward(self) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
-        """The network, ready to predict on its device: from a batch to its logits and features."""
-        # run_model (models/utils.py:803) under this context is what predict(realtime=True) is made of
-        # (utils/inference.py:187); there is no public way to a forward pass without tokenisation.
+        """A function from a batch to its logits and features; the network is on its device afterwards."""
+        # As predict(realtime=True) does it (utils/inference.py:187); there is no public access to a forward pass.
         learner = self.automm._learner
         device, precision = self._device, learner._config.env.precision
         model = learner._model.to(device).eval()
@@ -158,6 +165,6 @@ class Predictor:
 
 
 def load(folder: Path, task: Task, *, verbosity: str = "normal") -> Predictor:
-    """The finished predictor in ``folder``."""
+    """The predictor that :func:`automm_distill.automm.fitting.fit` saved in ``folder``."""
     automm = MultiModalPredictor.load(str(folder), verbosity=VERBOSITY[verbosity])
     return Predictor(automm, task, verbosity)

@@ -1,4 +1,4 @@
-"""What the student learns from the teacher: outputs kept on disk, or computed in every step."""
+"""The teacher's side of distillation: its outputs for each batch, kept on disk or computed in every step."""
 
 import copy
 from collections.abc import Sequence
@@ -22,61 +22,64 @@ TeacherTargets = tuple[torch.Tensor, torch.Tensor]  # logits (B, C), features (B
 class CachedTeacherTargets:
     """The teacher's outputs for the rows of a fit, from disk."""
 
-    def __init__(self, outputs: TeacherOutputs, keys: np.ndarray):
+    def __init__(self, outputs: TeacherOutputs, keys: np.ndarray) -> None:
         self.outputs = outputs
         self.positions = outputs.find(keys)
         if (self.positions < 0).any():
             raise TrainingError(f"the teacher's outputs lack {(self.positions < 0).sum()} of {len(keys)} rows")
 
     def batch(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
-        """What a training batch carries for these rows."""
+        """The part of a training batch that :meth:`batch_targets` needs: here the targets themselves."""
         logits, features = self.outputs.take(self.positions[np.asarray(indices)])
         return {LOGITS: torch.from_numpy(logits), FEATURES: torch.from_numpy(features)}
 
     def to(self, device: torch.device) -> None:
-        """Nothing stays on the device."""
+        """Nothing to move: batches bring the outputs along."""
 
     def batch_targets(self, batch: dict[str, torch.Tensor]) -> TeacherTargets:
-        """The teacher's outputs for what :meth:`batch` gave."""
+        """Logits and features of the batch's rows."""
         return batch[LOGITS], batch[FEATURES]
 
 
 class OnlineTeacherTargets:
-    """The teacher reads each batch beside the student, as in AutoGluon. It sees the rows without augmentation."""
+    """The teacher predicts each batch while the student trains, as in AutoGluon, but on rows without augmentation."""
 
-    def __init__(self, teacher: Predictor, rows: Rows):
+    def __init__(self, teacher: Predictor, rows: Rows) -> None:
         self.model = teacher.automm._learner._model
         self.rows = rows
 
     def batch(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
-        """What a training batch carries for these rows."""
+        """The part of a training batch that :meth:`batch_targets` needs: the rows as the teacher tokenises them."""
         return self.rows.batch(indices)
 
     def to(self, device: torch.device) -> None:
-        """Move the teacher there, ready to predict."""
+        """Move the teacher to the device."""
         self.model.to(device).eval()
 
     def batch_targets(self, batch: dict[str, torch.Tensor]) -> TeacherTargets:
-        """The teacher's outputs for what :meth:`batch` gave."""
+        """Logits and features of the batch's rows."""
         with torch.no_grad():
             output = run_model(self.model, batch)[self.model.prefix]
         return output[LOGITS], output[FEATURES]
 
 
-class Teacher:
-    """What ``MultiModalPredictor.fit(teacher_predictor=...)`` is given: the parts of the teacher that distillation needs.
+TeacherTargetSource = CachedTeacherTargets | OnlineTeacherTargets
 
-    AutoGluon takes whatever has a ``_learner`` (predictor.py:527), and hands it to our own learner.
+
+class Teacher:
+    """The parts of a teacher that distillation needs, for ``MultiModalPredictor.fit(teacher_predictor=...)``.
+
+    AutoGluon accepts any object with a ``_learner`` (predictor.py:527), and passes that on to our learner.
 
     :param outputs: the teacher's outputs for all training rows; None to run the teacher in every step.
     """
 
-    def __init__(self, predictor: Predictor, outputs: TeacherOutputs | None = None):
+    def __init__(self, predictor: Predictor, outputs: TeacherOutputs | None = None) -> None:
         self.task = predictor.task
         self.classes = None if self.task.is_regression else np.asarray(predictor.automm.class_labels).tolist()
         learner = predictor.automm._learner
         self.head = copy.deepcopy(learner._model.head).cpu().float().requires_grad_(False)
-        # data/preprocess_dataframe.py:82: each predictor standardises the labels that it was trained on.
+        # data/preprocess_dataframe.py:82: each predictor standardises a regression's labels by its training rows.
         self.label_scaler: Any = learner._df_preprocessor._label_scaler if self.task.is_regression else None
         self._outputs = outputs
         self._online = None if outputs is not None else predictor
@@ -93,11 +96,12 @@ class Teacher:
         return OnlineTeacherTargets(self._online, self._online._rows(frame))
 
     def logit_mapping(self, classes: list[Any] | None, label_scaler: Any) -> LogitMapping:
-        """From the teacher's outputs to those of a student with these classes, or with this label scale.
+        """From the teacher's outputs to those of a student with these classes, or with this label scaler.
 
-        AutoGluon compares the number of classes only (utils/distillation.py:43); another order would swap the
-        targets.
+        AutoGluon compares the number of classes only (utils/distillation.py:43): with another order of the classes,
+        the student would learn the wrong ones.
 
+        :param classes: the student's, in the order of its logits; None for a regression.
         :raises UserError: when the classes differ.
         """
         if self.classes is None:

@@ -1,4 +1,4 @@
-"""Rows as the network takes them: tokenised once, padded batch by batch."""
+"""Rows as the network reads them: tokenised once, padded batch by batch."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,16 +7,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-CHUNK = 4096  # rows that the tokenizer gets at once
+CHUNK = 4096  # rows per call of the tokenizer
 
 
 class Rows:
-    """Tokens (and labels) of a frame, the same that AutoGluon's processors give row by row in every epoch.
+    """Tokens and labels of a frame: the values that AutoGluon's loader computes row by row in every epoch.
 
     :param processor: AutoGluon's text processor of the model (data/process_text.py).
-    :param preprocessor: its data frame preprocessor (data/preprocess_dataframe.py).
-    :param label_key: with the labels, under this name.
-    :param augmented: let the processor augment each row anew whenever it is read.
+    :param preprocessor: AutoGluon's data frame preprocessor (data/preprocess_dataframe.py).
+    :param label_key: name of the labels in a batch; None for rows without labels.
+    :param augmented: let the processor augment a row each time it is read, if the model was configured to.
     """
 
     def __init__(
@@ -27,9 +27,9 @@ class Rows:
         *,
         label_key: str | None = None,
         augmented: bool = False,
-    ):
+    ) -> None:
         self.processor = processor
-        # AutoGluon's order of the columns, and their texts as its dataset has them (data/dataset.py:52).
+        # Columns in AutoGluon's order, with their texts as its dataset has them (data/dataset.py:52).
         self.texts, self.text_types = preprocessor.transform_text(frame)
         self.tokens, self.segments, self.lengths = _tokenize(processor, self.texts)
         self.starts = np.cumsum(self.lengths) - self.lengths
@@ -44,13 +44,13 @@ class Rows:
         return len(self.lengths)
 
     def reorder(self, order: np.ndarray) -> None:
-        """Put the rows, which must not be augmented, into this order."""
+        """Put the rows into this order; not for augmented ones."""
         self.starts, self.lengths = self.starts[order], self.lengths[order]
         if self.label_key is not None:
             self.labels = self.labels[order]
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
-        """These rows as the model's forward pass takes them: tokens and segments (B, longest row), lengths (B,)."""
+        """These rows as input of the model: tokens and segments (B, longest row), lengths (B,), and labels (B,)."""
         rows = [self._row(index) for index in indices]
         lengths = torch.tensor([len(tokens) for tokens, _ in rows])
         shape = (len(rows), int(lengths.max()))
@@ -83,7 +83,7 @@ def _tokenize(processor: Any, texts: Mapping[str, list[str]]) -> tuple[np.ndarra
     tokens, segments = [], []
     for start in range(0, count, CHUNK):
         columns = {
-            # Too long a row is trimmed below, longest column first; the tokenizer's warning of it is beside the point.
+            # A row that is too long is trimmed below, longest column first, so the tokenizer need not warn about it.
             column: processor.tokenizer(
                 values[start : start + CHUNK],
                 add_special_tokens=False,
