@@ -126,17 +126,19 @@ def test_fit_shows_one_bar_for_training_and_none_for_averaged_checkpoints(checkp
 # --- Sizes ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("per_gpu_batch_size", "limit"), [(32, 100), (8, 32)])
-def test_predict_creates_a_trainer_above_the_light_rows(folder, trainers, per_gpu_batch_size, limit):
+@pytest.mark.parametrize("rows", [1, 50, 101])
+def test_predict_as_users_call_it_sets_up_a_trainer_however_many_rows_it_gets(folder, trainers, rows):
+    """So that the end-to-end speed-up means the same for few rows and for many."""
     model = automm.load(folder, RTE, verbosity="quiet")
-    model.automm._learner._config.env.per_gpu_batch_size = per_gpu_batch_size
-    assert model.max_light_rows == limit
-    model.call_predict(FRAME[:limit])
-    assert len(trainers) == 0
-    model.call_predict(FRAME[: limit + 1])
+    model.call_predict(FRAME[:rows])
     assert len(trainers) == 1
-    model.automm.predict(FRAME[:2])
-    assert len(trainers) == 2, "AutoGluon's default never does without"
+
+
+def test_predict_on_several_gpus_is_known_to_start_processes(folder):
+    model = automm.load(folder, RTE, verbosity="quiet")
+    assert not model.predict_starts_processes
+    model.automm._learner._config.env.num_gpus = 2
+    assert model.predict_starts_processes
 
 
 @pytest.mark.parametrize(

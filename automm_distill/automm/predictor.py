@@ -23,8 +23,6 @@ from automm_distill.automm.tokenized_rows import Rows
 from automm_distill.errors import TrainingError
 from automm_distill.tasks import Task
 
-LIGHT_ROWS = 100  # utils/inference.py:304, the limit for text without images
-
 
 class Predictor:
     """A fitted ``MultiModalPredictor``, ``automm``, as an experiment uses it.
@@ -93,20 +91,16 @@ class Predictor:
         return results[LOGITS], results[FEATURES]
 
     def call_predict(self, frame: pd.DataFrame) -> object:
-        """``MultiModalPredictor.predict`` with AutoGluon's choice by the number of rows, see :attr:`max_light_rows`.
+        """``MultiModalPredictor.predict`` as its user calls it.
 
-        Its default, ``realtime=False``, sets up a Lightning trainer even for a single row.
+        By default (``realtime=False``) it sets up a Lightning trainer in each call, for one row as for many.
         """
-        return self.automm.predict(frame[list(self.task.model_columns)], as_pandas=False, realtime=None)
+        return self.automm.predict(frame[list(self.task.model_columns)], as_pandas=False)
 
     @property
-    def max_light_rows(self) -> int:
-        """Most rows for which AutoGluon's ``predict(realtime=None)`` does without a Lightning trainer.
-
-        With more rows (utils/inference.py:304, use_realtime), each call sets up a trainer, and starts a process per
-        GPU where there are several.
-        """
-        return min(LIGHT_ROWS, self.predict_batch_size)
+    def predict_starts_processes(self) -> bool:
+        """Whether each call of ``predict`` starts a process per GPU, as its trainer does where there are several."""
+        return self.automm._learner._config.env.num_gpus > 1
 
     @property
     def predict_batch_size(self) -> int:

@@ -55,14 +55,13 @@ def compare(
     """Speed-up of ``student`` over ``teacher`` on rows of ``frame``, seen three ways, each as :class:`SpeedUp`.
 
     ``forward`` (the headline) and ``latency`` (batches of one row) run the network on rows tokenised beforehand;
-    ``end_to_end`` is ``predict`` as a user calls it, tokenisation and set-up included. Above so many rows AutoGluon's
-    ``predict`` starts a Lightning trainer; it is timed on no more than that, so that it always means the same.
+    ``end_to_end`` is ``predict`` as a user calls it, tokenisation and the set-up of a Lightning trainer included. It is
+    left out on several GPUs, where each of its calls would start as many processes.
     """
     for model in (teacher, student):
         model.hide_progress()
     single = evenly_spaced_rows(frame, LATENCY_ROWS)
     rows = evenly_spaced_rows(frame, rows_per_pass(teacher.forward_passes(single, 1), len(single), synchronize))
-    few = evenly_spaced_rows(rows, min(teacher.max_light_rows, student.max_light_rows))
 
     def both(run: Callable[["Predictor"], Callable[[], object]], rows: pd.DataFrame, batch_size: int) -> dict[str, Any]:
         lengths = teacher.token_counts(rows)
@@ -71,11 +70,14 @@ def compare(
         )
         return asdict(replace(measured, tokens=(float(lengths.mean()), int(lengths.max()))))
 
-    return {
+    measured = {
         "forward": both(lambda model: model.forward_passes(rows, batch_size), rows, batch_size),
         "latency": both(lambda model: model.forward_passes(single, 1), single, 1),
-        "end_to_end": both(lambda model: lambda: model.call_predict(few), few, teacher.predict_batch_size),
     }
+    if not teacher.predict_starts_processes:
+        predict = both(lambda model: lambda: model.call_predict(rows), rows, teacher.predict_batch_size)
+        measured["end_to_end"] = predict
+    return measured
 
 
 def rows_per_pass(run: Callable[[], object], rows: int, synchronize: Callable[[], None]) -> int:
