@@ -26,6 +26,8 @@ from rich.table import Table
 from scipy import stats
 
 from automm_distill import logs
+from automm_distill.command import DONE, Parser, guarded
+from automm_distill.errors import TrainingError, UserError
 from automm_distill.inputs import splits
 from automm_distill.inputs.demo import Shape, make_checkpoint
 from automm_distill.inputs.raw_rows import read_splits
@@ -55,12 +57,17 @@ Job = dict[str, Any]  # what fits.py is asked for
 Run = dict[str, Any]  # one measurement: see fits.run, with rows, round and variant
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the benchmark, print the tables, write the JSON."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; the exit status."""
     parser = get_parser()
     args = parser.parse_args(argv)
     if not args.wide and not (args.teacher_model and args.student_model):
         parser.error("--teacher_model and --student_model, or --wide, are needed")
+    return guarded(parser.prog, lambda: benchmark(args), "interrupted")
+
+
+def benchmark(args: argparse.Namespace) -> int:
+    """Measure, print the tables, write the JSON."""
     console = Console(width=120)
     logs.quieten_libraries("quiet")
     path = Path(args.json)
@@ -79,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     report["summary"] = summarize(runs, args)
     path.write_text(json.dumps(report, indent=1))
     show(report, console)
+    return DONE
 
 
 def timed_runs(args: argparse.Namespace, folder: Path) -> Iterator[Run]:
@@ -112,9 +120,14 @@ def timed_runs(args: argparse.Namespace, folder: Path) -> Iterator[Run]:
                 yield dict(times=times, rows=len(rows), round=number, variant=variant) | measured
 
 
-def get_parser() -> argparse.ArgumentParser:
+def get_parser() -> Parser:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(
+        prog="python -m benchmarks.distillation_speed",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     parser.add_argument("--dataset_path", required=True, help="folder with qnli/train.parquet and validation.parquet")
     parser.add_argument("--teacher_model", help="checkpoint folder")
     parser.add_argument("--student_model", help="checkpoint folder")
@@ -142,7 +155,7 @@ def read_rows(args: argparse.Namespace, folder: Path) -> pd.DataFrame:
     needed = args.validation_rows + args.rows * max(args.growth)
     rows = splits.clean(raw["train"], TASK, "qnli/train").sample(frac=1, random_state=7).iloc[:needed]
     if len(rows) < needed:
-        raise SystemExit(f"--rows {args.rows} --growth {max(args.growth)}: only {len(rows)} rows there")
+        raise UserError(f"--rows {args.rows} --growth {max(args.growth)}: only {len(rows)} rows there")
     write(rows.iloc[: args.validation_rows], folder, "validation")
     write(splits.cut(splits.clean(raw["validation"], TASK, "qnli/validation"), args.test_rows, 1), folder, "test")
     return rows.iloc[args.validation_rows :].reset_index(drop=True)
@@ -172,7 +185,7 @@ def run_one(job: Job, folder: Path) -> Run:
     for leftover in folder.glob("fit-*"):
         shutil.rmtree(leftover)
     if done.returncode:
-        raise SystemExit(f"the fit {job['variant']} failed:\n{done.stderr[-3000:]}")
+        raise TrainingError(f"the fit {job['variant']} failed:\n{done.stderr[-3000:]}")
     run: Run = json.loads(measured.read_text())
     return run
 
@@ -287,4 +300,4 @@ def show_scores(scores: dict[str, Any], console: Console) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

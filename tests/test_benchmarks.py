@@ -15,6 +15,13 @@ ROOT = Path(__file__).parent.parent
 ROWS, EPOCHS = 48, 2
 
 
+def write_qnli(folder: Path) -> None:
+    """100 training and 40 test rows below ``folder``, in QNLI's columns."""
+    pairs = demo.make_pairs(demo.LANGUAGES["en"], 200, seed=11)
+    qnli = pairs.rename(columns={"sentence1": "question", "sentence2": "sentence"})
+    write_splits(folder / "qnli", {"train": qnli[:100], "validation": qnli[100:140]})
+
+
 def test_benchmark_without_models_is_refused(capsys):
     with pytest.raises(SystemExit) as end:
         main(["--dataset_path", "data/glue", "--teacher_model", "teacher"])
@@ -22,11 +29,17 @@ def test_benchmark_without_models_is_refused(capsys):
     assert "error: --teacher_model and --student_model, or --wide, are needed" in capsys.readouterr().err
 
 
+def test_benchmark_with_too_few_rows_is_refused_in_one_line(tmp_path, capsys):
+    write_qnli(tmp_path)
+    argv = ["--dataset_path", tmp_path, "--wide", "--rows", 90, "--growth", 1, 2, "--json", tmp_path / "report.json"]
+    assert main([*map(str, argv)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("error: --rows 90 --growth 2: only 100 rows there")
+
+
 @pytest.mark.slow
 def test_benchmark_times_every_variant_on_the_same_tokens(checkpoints, tmp_path):
-    pairs = demo.make_pairs(demo.LANGUAGES["en"], 200, seed=11)
-    qnli = pairs.rename(columns={"sentence1": "question", "sentence2": "sentence"})
-    write_splits(tmp_path / "glue" / "qnli", {"train": qnli[:100], "validation": qnli[100:140]})
+    write_qnli(tmp_path / "glue")
     report_path = tmp_path / "report.json"
     argv = [
         *("--dataset_path", tmp_path / "glue", "--scratch", tmp_path, "--json", report_path),
