@@ -1,14 +1,18 @@
-# Two commands: `make demo` shows the whole thing, `make test` checks it. Both set up .venv first where it is missing.
+# `make demo` shows the whole thing, `make test` checks it. Both set up .venv first where it is missing, out of date, or
+# where the last set-up was interrupted.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint benchmark clean
+.PHONY: demo test test-slow lint benchmark clean
 
 demo: .venv/ready
 	$(BIN)/python automm_distillation_glue.py --demo
 
 test: .venv/ready-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/ready-dev
+	$(BIN)/python -m pytest -m slow
 
 lint: .venv/ready-dev
 	$(BIN)/ruff check .
@@ -26,16 +30,22 @@ benchmark: .venv/ready
 	$(SPEED) $(PAIR) --rounds 1 --variants stock cold warm plain --rows 500 --growth 1 2 4 --epochs 1 \
 		--json $(RESULTS)/growth.json
 	$(SPEED) $(PAIR) --rounds 1 --variants warm plain --all_losses --json $(RESULTS)/all_losses.json
-	$(SPEED) --wide --rounds 1 --rows 192 --tune_rows 32 --per_gpu_batch_size 8 --json $(RESULTS)/wide_pair.json
+	$(SPEED) --wide --rounds 1 --rows 192 --validation_rows 32 --per_gpu_batch_size 8 --json $(RESULTS)/wide_pair.json
 
+# "ready" is touched last, so that a set-up that failed or was interrupted is taken up again.
 .venv/ready: requirements.txt
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit("Python 3.11, 3.12 or 3.13 is needed, " \
+		"this is " + sys.version.split()[0] + ": try  make PYTHON=python3.12 ...")'
+	@echo "Setting up .venv: several GB, minutes at the first time"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -r requirements.txt
-	touch $@
+	$(BIN)/python -m pip install -r requirements.txt
+	@touch $@
 
 .venv/ready-dev: requirements-dev.txt .venv/ready
-	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
-	touch $@
+	$(BIN)/python -m pip install -r requirements-dev.txt
+	@touch $@
 
+# Models (cache) and results stay: they may be hours of work.
 clean:
-	rm -rf .venv cache results
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -98,7 +98,8 @@ def _base_type(annotation: Any) -> type:
     """``int`` of ``int | None``, ``tuple`` of ``tuple[str, ...]``."""
     if isinstance(annotation, types.UnionType):
         annotation = next(part for part in typing.get_args(annotation) if part is not type(None))
-    return typing.get_origin(annotation) or annotation
+    base: type = typing.get_origin(annotation) or annotation
+    return base
 
 
 def _add_flag(group: Any, name: str, flag: Flag, kind: type, default: str) -> None:

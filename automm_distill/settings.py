@@ -179,7 +179,7 @@ class Settings:
         hint="a share of words, 0 = off",
     )
     time_limit: int | None = _flag(
-        "stop each of the three fits after this long",
+        "stop each of the three fits after so many seconds",
         TRAINING,
         default=None,
         minimum=1,
@@ -257,7 +257,8 @@ class Settings:
         default=False,
     )
     teacher_outputs: str = _flag(
-        "cached computes the teacher's outputs once and keeps them on disk; online runs the teacher in every step",
+        "how the student gets the teacher's outputs: cached computes them once and keeps them on disk, online runs the "
+        "teacher in every step",
         MACHINE,
         default="cached",
         choices=_names("cached", "online"),

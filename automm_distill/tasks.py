@@ -4,6 +4,7 @@
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Task:
         return ("train", *tuning, *(split for _, split in self.test_splits))
 
 
-def _glue(name: str, *text_columns: str, **changes) -> Task:
+def _glue(name: str, *text_columns: str, **changes: Any) -> Task:
     return Task(
         name=name, hub_id="nyu-mll/glue", config=changes.pop("config", name), text_columns=text_columns, **changes
     )

@@ -14,8 +14,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,13 +26,15 @@ from rich.table import Table
 from scipy import stats
 
 from automm_distill import logs
+from automm_distill.command import DONE, Parser, guarded
+from automm_distill.errors import TrainingError, UserError
 from automm_distill.inputs import splits
 from automm_distill.inputs.demo import Shape, make_checkpoint
 from automm_distill.inputs.raw_rows import read_splits
-
-from .fits import TASK
+from automm_distill.tasks import GLUE_TASKS
 
 ROOT = Path(__file__).parent.parent
+TASK = GLUE_TASKS["qnli"]
 VARIANTS = {
     "stock": "AutoGluon's distiller, its micro-batch of 8",
     "stock_ours": "AutoGluon's distiller, our micro-batch",
@@ -49,64 +53,87 @@ RATIOS = [
     ("plain_stock", "plain"),
 ]
 
+Job = dict[str, Any]  # what fits.py is asked for
+Run = dict[str, Any]  # one measurement: see fits.run, with rows, round and variant
 
-def main() -> None:
-    """Run the benchmark, print the tables, write the JSON."""
-    args = parse()
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; the exit status."""
+    parser = get_parser()
+    args = parser.parse_args(argv)
+    if not args.wide and not (args.teacher_model and args.student_model):
+        parser.error("--teacher_model and --student_model, or --wide, are needed")
+    return guarded(parser.prog, lambda: benchmark(args), "interrupted")
+
+
+def benchmark(args: argparse.Namespace) -> int:
+    """Measure, print the tables, write the JSON."""
     console = Console(width=120)
     logs.quieten_libraries("quiet")
-    Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="distillation-speed-", dir=args.scratch))
-    try:
-        frames = read_rows(args, folder)
-        if args.wide:
-            args.teacher_model, args.student_model = wide_pair(frames["train"], folder)
-        # Folders of this machine say nothing to a reader of the report.
-        known = {name: Path(value).name if isinstance(value, str) else value for name, value in vars(args).items()}
-        report = {"settings": known, "machine": machine(), "runs": []}
-        base = dict(
-            teacher_model=args.teacher_model,
-            student_model=args.student_model,
-            epochs=args.epochs,
-            per_gpu_batch_size=args.per_gpu_batch_size,
-            num_gpu=args.num_gpu,
-            all_losses=args.all_losses,
-            folder=str(folder),
-            teacher=str(folder / "teacher"),
-            tune=str(folder / "tune.parquet"),
-        )
-        if args.scores:
-            base["test"] = str(folder / "test.parquet")
-        run_one(base | dict(variant="teacher", seed=1, train=write(frames["train"], folder, "teacher-train")), folder)
-        for times in args.growth:
-            rows = frames["train"].iloc[: args.rows * times]
-            job = base | dict(train=write(rows, folder, f"train-{times}"), outputs=str(folder / f"outputs-{times}"))
-            for variant in {"warm", "warm_half"} & set(args.variants):
-                run_one(job | dict(variant=variant, seed=1, epochs=1), folder)  # puts the outputs there
-            for round_number in range(args.rounds):
-                for variant in args.variants:
-                    made = run_one(job | dict(variant=variant, seed=args.seed + round_number), folder)
-                    report["runs"].append(dict(times=times, rows=len(rows), round=round_number, variant=variant) | made)
-                    console.print(
-                        f"{len(rows):>6} rows  round {round_number + 1}  {variant:<12} {made['seconds']:7.1f} s"
-                    )
-                    Path(args.json).write_text(json.dumps(report, indent=1))
-        report["summary"] = summarize(report["runs"], args)
-        Path(args.json).write_text(json.dumps(report, indent=1))
-        show(report, console)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    path = Path(args.json)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Folders of this machine say nothing to a reader of the report.
+    known = {name: Path(value).name if isinstance(value, str) else value for name, value in vars(args).items()}
+    runs: list[Run] = []
+    report = {"settings": known, "machine": machine(), "runs": runs}
+    with tempfile.TemporaryDirectory(prefix="distillation-speed-", dir=args.scratch) as folder:
+        for run in timed_runs(args, Path(folder)):
+            runs.append(run)
+            console.print(
+                f"{run['rows']:>6} rows  round {run['round'] + 1}  {run['variant']:<12} {run['seconds']:7.1f} s"
+            )
+            path.write_text(json.dumps(report, indent=1))
+    report["summary"] = summarize(runs, args)
+    path.write_text(json.dumps(report, indent=1))
+    show(report, console)
+    return DONE
 
 
-def parse() -> argparse.Namespace:
+def timed_runs(args: argparse.Namespace, folder: Path) -> Iterator[Run]:
+    """The measurements, one after the other, after the teacher that all of them share has been trained."""
+    train = read_rows(args, folder)
+    teacher_model, student_model = args.teacher_model, args.student_model
+    if args.wide:
+        teacher_model, student_model = wide_pair(train, folder)
+    base = dict(
+        teacher_model=teacher_model,
+        student_model=student_model,
+        epochs=args.epochs,
+        per_gpu_batch_size=args.per_gpu_batch_size,
+        num_gpu=args.num_gpu,
+        all_losses=args.all_losses,
+        folder=str(folder),
+        teacher=str(folder / "teacher"),
+        validation=str(folder / "validation.parquet"),
+    )
+    if args.scores:
+        base["test"] = str(folder / "test.parquet")
+    run_one(base | dict(variant="teacher", seed=1, train=write(train, folder, "teacher-train")), folder)
+    for times in args.growth:
+        rows = train.iloc[: args.rows * times]
+        job = base | dict(train=write(rows, folder, f"train-{times}"), outputs=str(folder / f"outputs-{times}"))
+        for variant in {"warm", "warm_half"} & set(args.variants):
+            run_one(job | dict(variant=variant, seed=1, epochs=1), folder)  # puts the outputs there
+        for number in range(args.rounds):
+            for variant in args.variants:
+                measured = run_one(job | dict(variant=variant, seed=args.seed + number), folder)
+                yield dict(times=times, rows=len(rows), round=number, variant=variant) | measured
+
+
+def get_parser() -> Parser:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(
+        prog="python -m benchmarks.distillation_speed",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     parser.add_argument("--dataset_path", required=True, help="folder with qnli/train.parquet and validation.parquet")
     parser.add_argument("--teacher_model", help="checkpoint folder")
     parser.add_argument("--student_model", help="checkpoint folder")
     parser.add_argument("--wide", action="store_true", help="random BERTs instead, 12 x 768 and 6 x 384")
     parser.add_argument("--rows", type=int, default=2000, help="training rows")
-    parser.add_argument("--tune_rows", type=int, default=300)
+    parser.add_argument("--validation_rows", type=int, default=300)
     parser.add_argument("--test_rows", type=int, default=None, help="rows for --scores (all)")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
@@ -119,19 +146,19 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=123)
     parser.add_argument("--scratch", help="where temporary files go")
     parser.add_argument("--json", default=str(ROOT / "benchmarks" / "results" / "distillation_speed.json"))
-    return parser.parse_args()
+    return parser
 
 
-def read_rows(args: argparse.Namespace, folder: Path) -> dict[str, pd.DataFrame]:
+def read_rows(args: argparse.Namespace, folder: Path) -> pd.DataFrame:
     """The same random rows for all variants; a smaller set is part of a larger one."""
     raw = read_splits(Path(args.dataset_path), TASK, ("train", "validation"))
-    wanted = args.tune_rows + args.rows * max(args.growth)
-    rows = splits.clean(raw["train"], TASK, "qnli/train").sample(frac=1, random_state=7).iloc[:wanted]
-    if len(rows) < wanted:
-        raise SystemExit(f"--rows {args.rows} --growth {max(args.growth)}: only {len(rows)} rows there")
-    write(rows.iloc[: args.tune_rows], folder, "validation")
+    needed = args.validation_rows + args.rows * max(args.growth)
+    rows = splits.clean(raw["train"], TASK, "qnli/train").sample(frac=1, random_state=7).iloc[:needed]
+    if len(rows) < needed:
+        raise UserError(f"--rows {args.rows} --growth {max(args.growth)}: only {len(rows)} rows there")
+    write(rows.iloc[: args.validation_rows], folder, "validation")
     write(splits.cut(splits.clean(raw["validation"], TASK, "qnli/validation"), args.test_rows, 1), folder, "test")
-    return {"train": rows.iloc[args.tune_rows :].reset_index(drop=True)}
+    return rows.iloc[args.validation_rows :].reset_index(drop=True)
 
 
 def write(frame: pd.DataFrame, folder: Path, name: str) -> str:
@@ -148,21 +175,22 @@ def wide_pair(train: pd.DataFrame, folder: Path) -> tuple[str, str]:
     return str(folder / "wide-teacher"), str(folder / "wide-student")
 
 
-def run_one(job: dict, folder: Path) -> dict:
+def run_one(job: Job, folder: Path) -> Run:
     """One fit in its own process."""
-    wanted, made = folder / "job.json", folder / "made.json"
-    wanted.write_text(json.dumps(job))
+    asked, measured = folder / "job.json", folder / "measured.json"
+    asked.write_text(json.dumps(job))
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.fits", str(wanted), str(made)], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "benchmarks.fits", str(asked), str(measured)], cwd=ROOT, capture_output=True, text=True
     )
     for leftover in folder.glob("fit-*"):
         shutil.rmtree(leftover)
     if done.returncode:
-        raise SystemExit(f"the fit {job['variant']} failed:\n{done.stderr[-3000:]}")
-    return json.loads(made.read_text())
+        raise TrainingError(f"the fit {job['variant']} failed:\n{done.stderr[-3000:]}")
+    run: Run = json.loads(measured.read_text())
+    return run
 
 
-def summarize(runs: list[dict], args: argparse.Namespace) -> list[dict]:
+def summarize(runs: list[Run], args: argparse.Namespace) -> list[dict[str, Any]]:
     """Per multiple of the rows: medians, and ratios within the rounds with their range."""
     summary = []
     for times in args.growth:
@@ -177,13 +205,13 @@ def summarize(runs: list[dict], args: argparse.Namespace) -> list[dict]:
                 ratios[f"{slow}/{fast}"] = dict(median=statistics.median(values), low=min(values), high=max(values))
         entry = dict(rows=here[0]["rows"], ratios=ratios, variants={})
         for variant in args.variants:
-            mine = [run for run in here if run["variant"] == variant]
+            of_variant = [run for run in here if run["variant"] == variant]
             middle = {
-                key: statistics.median(run[key] for run in mine)
+                key: statistics.median(run[key] for run in of_variant)
                 for key in (
                     "seconds",
                     "pass_seconds",
-                    "account_seconds",
+                    "loss_log_seconds",
                     "tokens",
                     "padding",
                     "peak_bytes",
@@ -200,7 +228,7 @@ def summarize(runs: list[dict], args: argparse.Namespace) -> list[dict]:
     return summary
 
 
-def compare_scores(runs: list[dict], args: argparse.Namespace) -> dict:
+def compare_scores(runs: list[Run], args: argparse.Namespace) -> dict[str, Any]:
     """Accuracy of each variant's student, and differences, paired by seed and row, with a 95 % interval.
 
     The interval resamples rows (all seeds of a row together).
@@ -219,11 +247,11 @@ def compare_scores(runs: list[dict], args: argparse.Namespace) -> dict:
     return scores
 
 
-def machine() -> dict:
+def machine() -> dict[str, Any]:
     """Where and with what this was measured."""
     import torch
 
-    from automm_distill.automm import versions
+    from automm_distill.versions import library_versions
 
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
     return dict(
@@ -231,11 +259,11 @@ def machine() -> dict:
         machine=platform.machine(),
         threads=torch.get_num_threads(),
         gpu=gpu,
-        versions=versions(),
+        versions=library_versions(),
     )
 
 
-def show(report: dict, console: Console) -> None:
+def show(report: dict[str, Any], console: Console) -> None:
     """The tables."""
     for entry in report["summary"]:
         table = Table(title=f"{entry['rows']:,} rows, {report['settings']['epochs']} epochs", title_justify="left")
@@ -257,12 +285,12 @@ def show(report: dict, console: Console) -> None:
             console.print(f"{name:<20} {ratio['median']:.2f}  ({ratio['low']:.2f} to {ratio['high']:.2f})")
         if "warm" in entry["variants"]:
             warm = entry["variants"]["warm"]
-            console.print(f"diagnostics of the losses: {warm['account_seconds'] / warm['seconds']:.2%} of the warm fit")
+            console.print(f"logging the losses: {warm['loss_log_seconds'] / warm['seconds']:.2%} of the warm fit")
         if "scores" in entry:
             show_scores(entry["scores"], console)
 
 
-def show_scores(scores: dict, console: Console) -> None:
+def show_scores(scores: dict[str, Any], console: Console) -> None:
     """Accuracies of the students, and the differences that matter."""
     for variant, accuracies in scores["accuracy"].items():
         console.print(f"accuracy, {VARIANTS[variant]}: {', '.join(f'{value:.4f}' for value in accuracies)}")
@@ -272,4 +300,4 @@ def show_scores(scores: dict, console: Console) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

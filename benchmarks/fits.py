@@ -11,105 +11,83 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from automm_distill import automm, teacher_outputs
-from automm_distill.cli import DEFAULTS
 from automm_distill.devices import choose_device, prepare_arithmetic
 from automm_distill.inputs.splits import TrainValidation
-from automm_distill.settings import WEIGHTS, Settings
+from automm_distill.settings import LOSS_WEIGHTS, Settings, defaults
 from automm_distill.tasks import GLUE_TASKS
 
 TASK = GLUE_TASKS["qnli"]
+STOCK_LOADING = {"env.num_workers": 2, "env.num_workers_inference": 2, "optim.log_every_n_steps": 10}
+STOCK_BATCH = {"env.per_gpu_batch_size": 8}
+# What AutoGluon's own fits have in place of ours.
 STOCK = {
-    "env.per_gpu_batch_size": 8,
-    "env.num_workers": 2,
-    "env.num_workers_inference": 2,
-    "optim.log_every_n_steps": 10,
+    "stock": STOCK_LOADING | STOCK_BATCH,
+    "stock_ours": STOCK_LOADING,
+    "plain_stock": STOCK_LOADING | STOCK_BATCH,
 }
+Job = dict[str, Any]  # what the driver asks for: see distillation_speed.timed_runs
 
 
-def settings_for(job: dict) -> Settings:
+def settings_for(job: Job) -> Settings:
     """Of one fit, from what the driver wrote down."""
-    own = dict(
-        benchmark="glue",
-        dataset_path=None,
-        glue_task="qnli",
-        teacher_model=job["teacher_model"],
-        student_model=job["student_model"],
-        student_learning_rate=1e-4,
-        student_weight_decay=1e-3,
-        max_epochs=job["epochs"],
-        teacher_max_epochs=1,
-        per_gpu_batch_size=job["per_gpu_batch_size"],
-        seed=job["seed"],
-        num_gpu=job["num_gpu"],
-    )
+    changes = {
+        "glue_task": "qnli",
+        "teacher_model": job["teacher_model"],
+        "student_model": job["student_model"],
+        "max_epochs": job["epochs"],
+        "teacher_max_epochs": 1,
+        "per_gpu_batch_size": job["per_gpu_batch_size"],
+        "seed": job["seed"],
+        "num_gpu": job["num_gpu"],
+        "verbosity": "quiet",
+    }
     if job["all_losses"]:
-        own |= dict.fromkeys(WEIGHTS, 0.1)
-    return Settings(**(DEFAULTS | own))
+        changes |= dict.fromkeys(LOSS_WEIGHTS, 0.1)
+    return Settings(benchmark="glue", **(defaults("glue") | changes))
 
 
-def run(job: dict) -> dict:
+def run(job: Job) -> dict[str, Any]:
     """Fit as the job says; seconds, tokens, peak memory, checkpoint size."""
     settings = settings_for(job)
     device = choose_device(settings.num_gpu, settings.precision)
-    fold = TrainValidation(pd.read_parquet(job["train"]), pd.read_parquet(job["validation"]))
+    data = TrainValidation(pd.read_parquet(job["train"]), pd.read_parquet(job["validation"]))
     folder = Path(tempfile.mkdtemp(prefix="fit-", dir=job["folder"])) / "model"
     variant = job["variant"]
     if variant == "teacher":
-        parameters = automm.hyperparameters(settings, device, settings.teacher_model, role="teacher")
-        automm.fit(Path(job["teacher"]), fold, TASK, parameters, seed=1, time_limit=None, verbosity="quiet")
+        options = automm.fit_options(settings, device, settings.teacher_model, "teacher")
+        automm.fit(Path(job["teacher"]), data, TASK, options)
         return {}
-    parameters = automm.hyperparameters(settings, device, settings.student_model, role="student")
     distils = not variant.startswith("plain")
+    losses = automm.distillation_spec(settings, TASK) if distils else None
+    options = automm.fit_options(settings, device, settings.student_model, "student", losses)
     teacher = automm.load(Path(job["teacher"]), TASK, verbosity="quiet") if distils else None
-    if variant in ("cold", "warm", "warm_half", "plain"):
+    if variant not in STOCK:
         prepare_arithmetic(on_gpu=device.num_gpus > 0)
 
-    with counted_tokens() as tokens, largest_checkpoint(folder) as checkpoint, timed_account() as account:
+    with counted_tokens() as tokens, largest_checkpoint(folder) as checkpoint, timed_loss_log() as loss_log:
         start = time.perf_counter()
         pass_seconds = 0.0
-        if variant in ("stock", "stock_ours", "plain_stock"):
-            changes = STOCK if variant != "stock_ours" else {k: v for k, v in STOCK.items() if "batch" not in k}
-            parameters |= changes | (automm.distiller_hyperparameters(settings) if distils else {})
-            fit_stock(folder, fold, parameters, settings.seed, teacher)
+        if variant in STOCK:
+            fit_stock(folder, data, dict(options.hyperparameters) | STOCK[variant], settings.seed, teacher)
         else:
-            taught = None
-            if teacher is not None:
-                place = folder.with_name("outputs") if variant == "cold" else Path(f"{job['outputs']}-{variant}")
-                precision = "16" if variant == "warm_half" else "32"
-                recipe = {"columns": TASK.model_columns, "precision": precision}
-                outputs = teacher_outputs.obtain(place, recipe, fold.train, teacher.outputs)
-                taught = automm.Teacher(teacher, outputs)
-                del teacher  # as in a run: its weights take no memory while the student learns
-                parameters |= automm.distiller_hyperparameters(settings)
+            targets = teacher_targets(job, folder, data, teacher) if teacher is not None else None
+            del teacher  # as in a run: its weights take no memory while the student learns
             pass_seconds = time.perf_counter() - start
-            automm.fit(
-                folder,
-                fold,
-                TASK,
-                parameters,
-                seed=settings.seed,
-                time_limit=None,
-                teacher=taught,
-                recipe=automm.distillation_spec(settings, TASK),
-                verbosity="quiet",
-            )
+            automm.fit(folder, data, TASK, options, targets)
         seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    scores = {}
-    if job.get("test"):
-        test = pd.read_parquet(job["test"])
-        predicted = automm.load(folder, TASK, verbosity="quiet").predict(test).argmax(axis=1)
-        scores["correct"] = "".join(map(str, (predicted == test["label"].to_numpy()).astype(int)))  # "0110...", short
-    return scores | {
+    return correct_rows(job, folder) | {
         "seconds": seconds,
         "pass_seconds": pass_seconds,
-        "account_seconds": account["seconds"],
+        "loss_log_seconds": loss_log["seconds"],
         "tokens": tokens["useful"],
         "padding": tokens["padded"] / tokens["useful"],
         "peak_bytes": peak,
@@ -117,8 +95,30 @@ def run(job: dict) -> dict:
     }
 
 
+def teacher_targets(job: Job, folder: Path, data: TrainValidation, teacher: automm.Predictor) -> automm.Teacher:
+    """The teacher with its outputs: computed now for ``cold``, else on disk since an earlier fit."""
+    variant = job["variant"]
+    place = folder.with_name("outputs") if variant == "cold" else Path(f"{job['outputs']}-{variant}")
+    recipe = {"columns": TASK.model_columns, "precision": "16" if variant == "warm_half" else "32"}
+    outputs = teacher_outputs.get_or_compute(place, recipe, data.train, teacher.outputs)
+    return automm.Teacher(teacher, outputs)
+
+
+def correct_rows(job: Job, folder: Path) -> dict[str, str]:
+    """Which test rows the student has right, as "0110..."; nothing where the job has no test rows."""
+    if not job.get("test"):
+        return {}
+    test = pd.read_parquet(job["test"])
+    predicted = automm.load(folder, TASK, verbosity="quiet").predict(test).argmax(axis=1)
+    return {"correct": "".join(map(str, (predicted == test["label"].to_numpy()).astype(int)))}
+
+
 def fit_stock(
-    folder: Path, fold: TrainValidation, parameters: dict, seed: int, teacher: automm.Predictor | None
+    folder: Path,
+    data: TrainValidation,
+    hyperparameters: dict[str, Any],
+    seed: int,
+    teacher: automm.Predictor | None,
 ) -> None:
     """AutoGluon's own fit, as its documentation has it; columns declared, as its guesses would not be comparable."""
     from autogluon.multimodal import MultiModalPredictor
@@ -133,9 +133,9 @@ def fit_stock(
     )
     columns = [*TASK.model_columns, "label"]
     predictor.fit(
-        train_data=fold.train[columns],
-        tuning_data=fold.validation[columns],
-        hyperparameters=parameters,
+        train_data=data.train[columns],
+        tuning_data=data.validation[columns],
+        hyperparameters=hyperparameters,
         column_types=dict.fromkeys(TASK.model_columns, "text"),
         teacher_predictor=teacher.automm if teacher else None,
         seed=seed,
@@ -143,13 +143,13 @@ def fit_stock(
 
 
 @contextmanager
-def counted_tokens():
+def counted_tokens() -> Iterator[dict[str, int]]:
     """Tokens, with and without padding, that networks in training mode read."""
     from autogluon.multimodal.models.hf_text import HFAutoModelForTextPrediction
 
     forward, tokens = HFAutoModelForTextPrediction.forward, {"padded": 0, "useful": 0}
 
-    def counting(self, token_ids, segment_ids, lengths, *rest):
+    def counting(self: Any, token_ids: Any, segment_ids: Any, lengths: Any, *rest: Any) -> Any:
         if self.training:
             tokens["padded"] += token_ids.numel()
             tokens["useful"] += int(lengths.sum())
@@ -163,18 +163,18 @@ def counted_tokens():
 
 
 @contextmanager
-def timed_account():
-    """Seconds spent on the diagnostics of our losses: means, gradient shares, and writing them to TensorBoard."""
+def timed_loss_log() -> Iterator[dict[str, float]]:
+    """Seconds spent on logging our losses: means, gradient shares, and writing them to TensorBoard."""
     from lightning.pytorch.loggers import TensorBoardLogger
 
     from automm_distill.automm.lightning_modules import DistillModule
 
     spent = {"seconds": 0.0}
-    places = [(DistillModule, "_keep_account"), (TensorBoardLogger, "log_metrics")]
+    places = [(DistillModule, "_log_losses"), (TensorBoardLogger, "log_metrics")]
     originals = [getattr(owner, name) for owner, name in places]
 
-    def timed(original):
-        def call(*args, **kwargs):
+    def timed(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
             start = time.perf_counter()
             try:
                 return original(*args, **kwargs)
@@ -193,12 +193,12 @@ def timed_account():
 
 
 @contextmanager
-def largest_checkpoint(folder: Path):
+def largest_checkpoint(folder: Path) -> Iterator[dict[str, int]]:
     """Bytes of the largest checkpoint that a fit writes to ``folder`` while it trains; they are gone afterwards."""
-    seen, over = {"bytes": 0}, threading.Event()
+    seen, finished = {"bytes": 0}, threading.Event()
 
-    def watch():
-        while not over.wait(0.2):
+    def watch() -> None:
+        while not finished.wait(0.2):
             for path in folder.glob("*.ckpt"):
                 try:
                     if path.name != "model.ckpt":
@@ -211,7 +211,7 @@ def largest_checkpoint(folder: Path):
     try:
         yield seen
     finally:
-        over.set()
+        finished.set()
         thread.join()
 
 
@@ -219,5 +219,4 @@ if __name__ == "__main__":
     from automm_distill import logs
 
     logs.quieten_libraries("quiet")
-    wanted = json.loads(Path(sys.argv[1]).read_text())
-    Path(sys.argv[2]).write_text(json.dumps(run(wanted)))
+    Path(sys.argv[2]).write_text(json.dumps(run(json.loads(Path(sys.argv[1]).read_text()))))

@@ -245,7 +245,7 @@ def verified_manifest(folder: Path) -> dict[str, Any]:
     :raises DamagedEntry: when the entry is not what its manifest says.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         expected, _, _ = manifest["files"], manifest["training_info"], float(manifest["finished"])
     except FileNotFoundError:
         raise DamagedEntry(f"no {MANIFEST}") from None

@@ -180,7 +180,7 @@ def _draws(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
 def _mean_score(metric: str, runs: Sequence[RunPredictions], role: str, weights: Sequence[np.ndarray]) -> np.ndarray:
     """Over the runs, on rows that count ``weights`` (resamples, rows) times each: (resamples,)."""
     scores = [_score(metric, run.truth, run.predicted[role], own) for run, own in zip(runs, weights, strict=True)]
-    return np.mean(scores, axis=0)
+    return np.asarray(np.mean(scores, axis=0))
 
 
 def _p_value(samples: np.ndarray) -> float:
@@ -208,7 +208,7 @@ def _score(metric: str, truth: np.ndarray, predicted: np.ndarray, weights: np.nd
     """The metric on rows that count ``weights`` (resamples, rows) times each: (resamples,)."""
     total = weights.sum(axis=1)
     if metric == "accuracy":
-        return weights @ (truth == predicted) / total
+        return np.asarray(weights @ (truth == predicted) / total)
     if metric in ("f1", "matthews"):
         hit, false, missed, right = (
             weights @ ((truth == label) & (predicted == guess)) for label, guess in ((1, 1), (0, 1), (1, 0), (0, 0))

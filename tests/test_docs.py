@@ -1,0 +1,96 @@
+"""What is written about flags: docs/flags.md is made from their declarations, and the README names no other."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import automm_distill.cache.__main__
+import automm_distillation_glue
+import automm_distillation_pawsx
+import automm_distillation_report
+import automm_distillation_sweep
+from automm_distill.cli import make_parser
+from automm_distill.flag_table import SCRIPTS, flags_page
+from automm_distill.settings import DEMO_DEFAULTS
+from benchmarks import distillation_speed
+
+ROOT = Path(__file__).parent.parent
+OTHER_PROGRAMS = {"--help", "--logdir"}  # the second is TensorBoard's
+FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
+
+
+def table_rows(page: str) -> dict[str, list[str]]:
+    """``{flag: [default, meaning]}`` of the tables above "What --demo changes", one entry for each spelling."""
+    lines = page.partition("## What")[0].splitlines()
+    cells = [line.strip("| ").split(" | ") for line in lines if line.startswith("|")]
+    return {flag: rest for names, *rest in cells for flag in FLAG.findall(names)}
+
+
+def test_flags_page_is_the_generated_one():
+    written = (ROOT / "docs" / "flags.md").read_text(encoding="utf-8")
+    assert written == flags_page() + "\n", "python -m automm_distill.flag_table > docs/flags.md"
+
+
+def test_flags_page_has_the_flags_of_both_scripts_and_no_other():
+    offered = {flag for script in SCRIPTS for flag in FLAG.findall(make_parser(script).format_help())} - {"--help"}
+    assert set(table_rows(flags_page())) == offered
+
+
+@pytest.mark.parametrize(
+    ("flag", "default"),
+    [
+        ("--glue_task", "`qnli`"),
+        ("--pawsx_teacher_tasks", "all seven"),
+        ("--student_learning_rate", "GLUE: `0.0001`, PAWS-X: `0.0002`"),
+        ("--max_epoch", "`10` epochs"),
+        ("--resume", "`false`"),
+        ("--verbose", "off"),
+        ("--soft_label_loss_type", "`cross_entropy` for classes, `mean_square_error` for a regression"),
+    ],
+)
+def test_flags_page_says_which_default_is_whose(flag, default):
+    assert table_rows(flags_page())[flag][0] == default
+
+
+def test_flags_page_says_what_can_be_chosen_and_by_whom():
+    meanings = {flag: meaning for flag, (_, meaning) in table_rows(flags_page()).items()}
+    assert meanings["--output_feature_loss_type"].endswith(
+        "One of `mean_square_error` (`mse`), `cosine_distance` (`cosine`)."
+    )
+    assert meanings["--pawsx_student_tasks"].endswith("Any of `en`, `de`, `es`, `fr`, `ja`, `ko`, `zh`. PAWS-X only.")
+
+
+def test_flags_page_is_valid_markdown():
+    for line in flags_page().splitlines():
+        outside_code = re.sub(r"`[^`]*`", "", line)
+        assert not re.search(r"<|(?<!\w)[*_]", outside_code), line  # would be taken for HTML, or for emphasis
+        assert line.count("`") % 2 == 0, line
+
+
+def test_flags_page_lists_what_the_demo_changes():
+    demo = flags_page().partition("## What `--demo` changes")[2]
+    assert {f"--{name}" for name in DEMO_DEFAULTS} <= set(FLAG.findall(demo))
+    assert "| `--batch_size` | `32` |" in demo
+    assert "| `--pawsx_student_tasks` | `en de` |" in demo
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+)
+def test_documents_name_only_flags_that_exist(path, monkeypatch, capsys):
+    commands = [
+        automm_distillation_glue.main,
+        automm_distillation_pawsx.main,
+        automm_distillation_sweep.main,
+        automm_distillation_report.main,
+        automm_distill.cache.__main__.main,
+        distillation_speed.main,
+    ]
+    monkeypatch.setattr("sys.argv", ["command", "--help"])
+    for command in commands:
+        with pytest.raises(SystemExit):
+            command()
+    exist = set(FLAG.findall(capsys.readouterr().out)) | OTHER_PROGRAMS
+    unknown = set(FLAG.findall(path.read_text(encoding="utf-8"))) - exist
+    assert not unknown
