@@ -6,6 +6,7 @@ import types
 import typing
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from automm_distill.command import DONE, Parser, guarded
@@ -29,7 +30,6 @@ def make_parser(benchmark: Benchmark) -> Parser:
     """
     name = {"glue": "a GLUE task", "pawsx": "PAWS-X"}[benchmark]
     parser = Parser(
-        prog=f"automm_distillation_{benchmark}.py",
         usage="%(prog)s [flags]",
         description=f"Distil a large text model into a smaller one on {name}.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=36, width=120),
@@ -89,9 +89,8 @@ def run_script(benchmark: Benchmark, argv: Sequence[str] | None = None) -> int:
         run(context)
         return DONE
 
-    return guarded(
-        f"automm_distillation_{benchmark}.py", work, "interrupted; finished models stay in the cache (--resume)"
-    )
+    prog = Path(sys.argv[0]).name  # of the script, or of the installed command
+    return guarded(prog, work, "interrupted; finished models stay in the cache (--resume)")
 
 
 def _base_type(annotation: Any) -> type:

@@ -14,9 +14,11 @@ from automm_distill.errors import TrainingError, UserError, machine_limit
 
 
 def raised_by(work):
-    with pytest.raises(Exception) as caught:
+    try:
         work()
-    return caught.value
+    except Exception as error:  # noqa: BLE001  libraries differ in what they raise
+        return error
+    return None
 
 
 def test_allocation_that_pytorch_refuses_on_a_cpu():

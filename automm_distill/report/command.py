@@ -6,7 +6,6 @@ from pathlib import Path
 
 from automm_distill.command import DONE, Parser, guarded
 
-PROG = "automm_distillation_report.py"
 DESCRIPTION = """\
 Tables and plots of many runs, from their results.jsonl.
 
@@ -16,7 +15,7 @@ test score is reported and never used for selection."""
 
 def make_parser() -> Parser:
     """Which results to read, and where the report goes."""
-    parser = Parser(prog=PROG, description=DESCRIPTION, formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = Parser(description=DESCRIPTION, formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument(
         "results", type=Path, nargs="+", metavar="RESULTS", help="results.jsonl files, or folders with one"
     )
@@ -35,8 +34,11 @@ def run_report(argv: Sequence[str] | None = None) -> int:
 
     :return: the exit status: 0 done, 1 the machine was too small, 2 the user's mistake, 130 interrupted.
     """
-    args = make_parser().parse_args(argv)
-    return guarded(PROG, lambda: _report(args.results, args.output_folder), "interrupted; the report is incomplete")
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    return guarded(
+        parser.prog, lambda: _report(args.results, args.output_folder), "interrupted; the report is incomplete"
+    )
 
 
 def _report(places: Sequence[Path], folder: Path) -> int:

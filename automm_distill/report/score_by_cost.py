@@ -1,7 +1,9 @@
 """A plot: the scores of all students, teachers and baselines against speed-up and against size."""
 
 from collections.abc import Sequence
+from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from automm_distill.report.plot_style import TEACHER, colours, draw_mean, legend_below, mean_or_nan, model_name
@@ -40,26 +42,17 @@ def draw(task_runs: TaskRuns, summaries: Sequence[Summary], chosen: Decision | N
             for label, (role, look) in looks.items():
                 if role in summary.scores:
                     x = costs["teacher" if role == "teacher" else "student"]
-                    axes.plot(x, mean_or_nan(summary.scores[role]), ls="", **look)
-                    if label not in labelled:
-                        axes.plot([], [], ls="", label=label, **look)
-                        labelled.add(label)
+                    shown = {"label": label} if label not in labelled else {}
+                    axes.plot(x, mean_or_nan(summary.scores[role]), ls="", **look, **shown)
+                    labelled.add(label)
             if chosen is not None and summary is chosen.summary:
-                spread = summary.scores["student"]
-                rows = summary.rows.scores["student"] if summary.rows else None
-                draw_mean(axes, costs["student"], spread, rows, None, [], colour)
-                axes.plot(costs["student"], mean_or_nan(spread), "o", ms=13, mfc="none", mec="black")
+                _ring(axes, costs["student"], summary, colour)
     if chosen is not None:
         look = dict(ms=13, mfc="none", mec="black", ls="")
         by_size.plot([], [], "o", **look, label="chosen by validation, 95 % over test rows")
     test_set, metric = task_runs.primary
-    speeds = [speed for summary in summaries if (speed := speed_up(summary.group)) is not None]
     by_speed.set(xlabel="speed-up over the teacher, forward pass", ylabel=f"{metric} on {test_set}")
-    if speeds:
-        by_speed.set_xlim(0.8 * min(1.0, *speeds), 1.1 * max(1.0, *speeds))
-    else:
-        by_speed.set_xticks([])
-        by_speed.text(0.5, 0.5, "not measured", transform=by_speed.transAxes, ha="center", color=TEACHER)
+    _limit_speeds(by_speed, [speed_up(summary.group) for summary in summaries])
     by_size.set(xlabel="size (million weights)")
     by_size.set_xlim(0, 1.05 * by_size.get_xlim()[1])
     for axes in (by_speed, by_size):
@@ -67,3 +60,20 @@ def draw(task_runs: TaskRuns, summaries: Sequence[Summary], chosen: Decision | N
     figure.suptitle(f"{task_runs.name}: score against speed-up and size")
     legend_below(figure, 2)
     return figure
+
+
+def _ring(axes: Axes, cost: float, summary: Summary, colour: Any) -> None:
+    """Mark the chosen student, with its interval over test rows."""
+    spread = summary.scores["student"]
+    rows = summary.rows.scores["student"] if summary.rows else None
+    draw_mean(axes, cost, spread, rows, None, [], colour)
+    axes.plot(cost, mean_or_nan(spread), "o", ms=13, mfc="none", mec="black")
+
+
+def _limit_speeds(axes: Axes, speeds: Sequence[float | None]) -> None:
+    known = [speed for speed in speeds if speed is not None]
+    if known:
+        axes.set_xlim(0.8 * min(1.0, *known), 1.1 * max(1.0, *known))
+    else:
+        axes.set_xticks([])
+        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color=TEACHER)

@@ -11,14 +11,12 @@ from automm_distill.command import DONE, FAILED, Parser, guarded
 from automm_distill.errors import UserError
 from automm_distill.settings import SCRIPT_DEFAULTS
 
-PROG = "automm_distillation_sweep.py"
 DEFAULT_SEED = 123
 
 
 def make_parser(description: str | None) -> Parser:
     """The sweep's own flags; it passes on all others."""
     parser = Parser(
-        prog=PROG,
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -62,8 +60,9 @@ def main(argv: Sequence[str] | None = None, description: str | None = None) -> i
     :return: the exit status: 0 done, 1 a trial failed, 2 the user's mistake, 130 interrupted.
     :raises SystemExit: with status 2 for a flag that the sweep or the script refuses, or 0 after ``--help``.
     """
-    args, flags = make_parser(description).parse_known_args(argv)
-    return guarded(PROG, lambda: _sweep(args, flags), "interrupted; the same command again runs what is missing")
+    parser = make_parser(description)
+    args, flags = parser.parse_known_args(argv)
+    return guarded(parser.prog, lambda: _sweep(args, flags), "interrupted; the same command again runs what is missing")
 
 
 def _sweep(args: argparse.Namespace, flags: Sequence[str]) -> int:

@@ -131,7 +131,7 @@ def _start(address: str | None) -> None:
             _require_listener(address)
             ray.init(address=address, **quiet)
     # Ray gives up with whatever it meets: OSError, ValueError, RuntimeError, also a bare Exception.
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if address is not None:
             raise UserError(
