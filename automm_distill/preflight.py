@@ -16,6 +16,7 @@ from automm_distill.results import RESULTS
 from automm_distill.run_context import RunContext
 from automm_distill.settings import Settings
 
+RUN_LOCKS = ".20*.lock"  # beside the folders of runs, whose names begin with the date
 OUTPUT_BYTES = 4096  # of the teacher's outputs for one row: a feature of width 1024 in single precision
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ def preflight(
     require_writable(cache_folder, "--finetuned_model_cache_folder")
     _require_appendable(output_folder)
     started = cache.file_system_time(cache_folder)
-    removed = cache.remove_unfinished(output_folder, disposable_locks=True) + cache.remove_unfinished(cache_folder)
+    removed = cache.remove_unfinished(output_folder, disposable_locks=RUN_LOCKS) + cache.remove_unfinished(cache_folder)
     if removed:
         log.info("removed %d unfinished folder(s) of killed runs", removed)
     if settings.demo:

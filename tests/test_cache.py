@@ -150,20 +150,21 @@ def test_folder_that_its_builder_finishes_meanwhile_is_not_counted_as_unfinished
 
 
 def test_lock_files_of_killed_runs_are_removed_but_not_those_that_are_held(tmp_path):
-    with cache.locked(tmp_path / "living", disposable=True):
-        (tmp_path / ".killed.lock").touch()
+    (tmp_path / ".results.jsonl.lock").touch()
+    with cache.locked(tmp_path / "2026-living", disposable=True):
+        (tmp_path / ".2026-killed.lock").touch()
         held = subprocess.run(
             [sys.executable, "-c", REMOVE_UNFINISHED, str(tmp_path)], capture_output=True, text=True, check=True
         )
         assert held.stdout == "0\n"
-        assert sorted(path.name for path in tmp_path.iterdir()) == [".living.lock"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".2026-living.lock", ".results.jsonl.lock"]
 
 
 REMOVE_UNFINISHED = """
 import sys
 from pathlib import Path
 from automm_distill import cache
-print(cache.remove_unfinished(Path(sys.argv[1]), disposable_locks=True))
+print(cache.remove_unfinished(Path(sys.argv[1]), disposable_locks=".20*.lock"))
 """
 
 
@@ -185,12 +186,33 @@ def test_entry_is_loaded_at_once_or_not_at_all(tmp_path):
     (path / "weights").write_text("damaged")
     with pytest.raises(cache.NotAvailable, match="entry is damaged: weights is changed"):
         cache.load_now(path, read)
+    (path / "weights").write_text("one")
     process = start(path, "half", 60)
     assert process.stdout.readline() == "building\n"
     with pytest.raises(cache.NotAvailable, match="another run is replacing entry"):
         cache.load_now(path, read)
     process.kill()
     process.wait()
+
+
+def test_entry_is_loaded_also_while_another_process_loads_it(tmp_path):
+    path = tmp_path / "entry"
+    cache.get_or_build(path, {}, not_before=0, build=write("one"), load=read)
+    loader = subprocess.Popen([sys.executable, "-c", SLOW_LOADER, str(path)], stdout=subprocess.PIPE, text=True)
+    assert loader.stdout.readline() == "loading\n"
+    assert cache.load_now(path, read) == ("one", "one")
+    assert loader.wait() == 0
+
+
+SLOW_LOADER = """
+import sys, time
+from pathlib import Path
+from automm_distill import cache
+def load(folder, manifest):
+    print("loading", flush=True)
+    time.sleep(2)
+cache.load_now(Path(sys.argv[1]), load)
+"""
 
 
 def test_entry_about_to_be_replaced_survives_a_kill(tmp_path):

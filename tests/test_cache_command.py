@@ -122,6 +122,41 @@ def test_rows_of_the_old_format_keep_their_entries(folders, read_only):
     assert names(folder) == ["outputs-1", "teacher-rte-1", "teacher-rte-2"]
 
 
+def test_run_that_ends_while_the_question_stands_keeps_its_entries(folders):
+    folder, results = folders
+    command = [
+        sys.executable,
+        "-m",
+        "automm_distill.cache",
+        "prune",
+        "--save_path",
+        str(folder),
+        "--results",
+        str(results),
+    ]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    shown = ""
+    while "[y/N]" not in shown:
+        shown += process.stdout.read(1)
+        assert process.poll() is None, shown
+    append_row(results, {"format": 2, "run": "c", "settings": {}, "cache_entries": ["baseline-rte-1"]})
+    process.communicate("y\n")
+    assert process.returncode == 0
+    assert names(folder) == ["baseline-rte-1", "outputs-1", "teacher-rte-1"]
+
+
+def test_entry_that_is_gone_already_is_no_error(tmp_path):
+    assert cache.remove(tmp_path / "teacher-rte-9")
+
+
+def test_broken_rows_are_mentioned(folders, capfd):
+    folder, results = folders
+    with (results / "results.jsonl").open("a") as file:
+        file.write('{"run": "half')
+    assert main(["list", "--save_path", str(folder), "--results", str(results)]) == 0
+    assert "1 broken line(s)" in capfd.readouterr().err
+
+
 def test_mistyped_results_folder_removes_nothing(folders, capsys):
     folder, results = folders
     assert main(["prune", "--save_path", str(folder), "--results", str(results) + "x", "--yes"]) == 2

@@ -56,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.action == "prune" and not args.results:
         parser.error("prune needs --results DIR: what their rows refer to stays")
+    logs.set_up("normal")
     console = logs.result_console()
 
     def work() -> int:
@@ -64,7 +65,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.action == "list":
             _show(console, found, names if args.results else None)
             return DONE
-        return _prune(console, pruning.unreferenced(found, names), ask=not args.yes)
+        if _confirmed(console, pruning.unreferenced(found, names), ask=not args.yes):
+            # Once more: a run may have ended while the question stood.
+            names = pruning.referenced_names(args.results)
+            return _remove(console, pruning.unreferenced(found, names))
+        return DONE
 
     return guarded(parser.prog, work, "interrupted")
 
@@ -80,16 +85,21 @@ def _show(console: Console, found: Sequence[pruning.CacheEntry], names: set[str]
     console.print(f"{len(found)} entries, {sum(entry.bytes for entry in found) / 1e6:,.1f} MB")
 
 
-def _prune(console: Console, unused: Sequence[pruning.CacheEntry], *, ask: bool) -> int:
+def _confirmed(console: Console, unused: Sequence[pruning.CacheEntry], *, ask: bool) -> bool:
     if not unused:
         console.print("nothing to remove: the results refer to every entry")
-        return DONE
+        return False
     _show(console, unused, None)
-    if ask:
-        console.print("remove them? [y/N] ", end="", markup=False)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            console.print("nothing was removed")
-            return DONE
+    if not ask:
+        return True
+    console.print("remove them? [y/N] ", end="", markup=False)
+    confirmed = sys.stdin.readline().strip().lower() in ("y", "yes")
+    if not confirmed:
+        console.print("nothing was removed")
+    return confirmed
+
+
+def _remove(console: Console, unused: Sequence[pruning.CacheEntry]) -> int:
     kept = [entry.path.name for entry in unused if not entries.remove(entry.path)]
     console.print(f"removed {len(unused) - len(kept)} entries")
     if kept:

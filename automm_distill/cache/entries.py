@@ -4,6 +4,7 @@ An entry is built in a hidden folder beside its path, completed by a manifest wr
 under a lock of its own. A process killed at any moment leaves at most a hidden folder, which the next run removes.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -12,7 +13,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,8 @@ _PARTIAL = ".partial-"
 _REPLACED = ".replaced"
 _LOCK = ".lock"
 _IN_USE = ".in-use"
+LOAD_TIMEOUT_S = 60.0  # to load an entry while others load it too
+POLL_S = 0.2
 
 try:
     import fcntl
@@ -57,7 +59,7 @@ def hash_folder(folder: Path, patterns: Sequence[str] = ("**/*",)) -> dict[str, 
     return hashes
 
 
-@contextmanager
+@contextlib.contextmanager
 def locked(path: Path, *, disposable: bool = False) -> Iterator[None]:
     """Hold the lock of ``path``; say so when another process has it, and wait.
 
@@ -78,7 +80,7 @@ def locked(path: Path, *, disposable: bool = False) -> Iterator[None]:
             _lock_path(path).unlink(missing_ok=True)
 
 
-@contextmanager
+@contextlib.contextmanager
 def staged(path: Path) -> Iterator[Path]:
     """A place to build the folder ``path`` in: renamed to ``path`` at the end, removed if the block raises.
 
@@ -102,12 +104,12 @@ def staged(path: Path) -> Iterator[Path]:
         raise
 
 
-def remove_unfinished(folder: Path, *, disposable_locks: bool = False) -> int:
+def remove_unfinished(folder: Path, *, disposable_locks: str = "") -> int:
     """Remove what killed processes left half-built in ``folder``; what a living one is building stays.
 
     A folder that was about to be replaced goes back to its place.
 
-    :param disposable_locks: nobody asks for the locks in this folder again: remove those that nobody holds.
+    :param disposable_locks: a pattern of lock files that nobody asks for again: those that nobody holds are removed.
     :return: how many unfinished folders were removed.
     """
     removed = 0
@@ -125,7 +127,7 @@ def remove_unfinished(folder: Path, *, disposable_locks: bool = False) -> int:
         except Timeout:
             continue
     if disposable_locks:
-        for lock in folder.glob(f".*{_LOCK}"):
+        for lock in folder.glob(disposable_locks):
             try:
                 with FileLock(lock, timeout=0):
                     lock.unlink(missing_ok=True)
@@ -168,29 +170,43 @@ def get_or_build(
 
 
 def load_now(path: Path, load: Callable[[Path, Mapping[str, Any]], Loaded]) -> Loaded:
-    """The entry at ``path``, loaded, but neither built nor waited for.
+    """The entry at ``path``, loaded, but not built, and waited for only while another run loads it too.
 
     :raises NotAvailable: when it is not there, is being replaced by another run, or is damaged.
     """
+    deadline = time.monotonic() + LOAD_TIMEOUT_S
+    lock = FileLock(_lock_path(path))
+    while True:
+        try:
+            lock.acquire(timeout=POLL_S)
+            break
+        except Timeout:
+            if path.with_name(f"{_PARTIAL}{path.name}").exists():
+                raise NotAvailable(f"another run is replacing {path.name}") from None
+            if time.monotonic() > deadline:
+                raise NotAvailable(f"another run has held {path.name} for {LOAD_TIMEOUT_S:g} s") from None
     try:
-        with FileLock(_lock_path(path), timeout=0):
-            return load(path, verified_manifest(path))
-    except Timeout:
-        raise NotAvailable(f"another run is replacing {path.name}") from None
+        return load(path, verified_manifest(path))
     except DamagedEntry as error:
         raise NotAvailable(f"{path.name} is {'damaged: ' + str(error) if path.exists() else 'gone'}") from None
+    finally:
+        lock.release()
 
 
-@contextmanager
+@contextlib.contextmanager
 def in_use(path: Path) -> Iterator[None]:
     """Keep ``prune`` of any process from removing the entry at ``path`` while the block runs.
 
-    The operating system ends the mark with the process, however that ends.
+    The operating system ends the mark with the process, however that ends. Its file stays: were it removed, two
+    processes could hold marks on two files of the same name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}{_IN_USE}").open("w") as file:
         if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_SH)
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH)
+            except OSError as error:
+                log.debug("no marks in %s, whose file system has no locks: %s", path.parent, error)
         yield
 
 
@@ -206,10 +222,11 @@ def remove(path: Path) -> bool:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             partial = path.with_name(f"{_PARTIAL}{path.name}")  # half-removed must not look whole
             shutil.rmtree(partial, ignore_errors=True)
-            path.rename(partial)
-            shutil.rmtree(partial)
-            mark.unlink()
-    except (Timeout, BlockingIOError):
+            with contextlib.suppress(FileNotFoundError):  # somebody else was faster
+                path.rename(partial)
+                shutil.rmtree(partial)
+    except (Timeout, OSError) as error:  # OSError: marked, or no locks on this file system to tell
+        log.debug("%s stays: %s", path, error)
         return False
     return True
 
@@ -224,7 +241,7 @@ def quarantine(path: Path, error: DamagedEntry) -> None:
     """Move a damaged entry out of the way, and say so. Hold the lock of ``path`` around it."""
     aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}")
     path.rename(aside)
-    log.warning("%s is damaged (%s): set aside as %s, made anew", path.name, error, aside.name)
+    log.warning("%s is damaged (%s): moved to %s, making it again", path.name, error, aside.name)
 
 
 def write_manifest(folder: Path, recipe: Mapping[str, Any], training_info: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What a cache folder holds, and which of it no result refers to."""
 
 import json
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from automm_distill.cache.entries import MANIFEST
 from automm_distill.errors import UserError
 
 KINDS = ("teacher", "baseline", "outputs", "demo")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,10 @@ def referenced_names(folders: Iterable[Path]) -> set[str]:
         path = folder / results.RESULTS if folder.is_dir() else folder
         if not path.is_file():
             raise UserError(f"--results {folder}: no {results.RESULTS} there")
-        for row in results.read_rows(path)[0]:
-            names.update(row["cache_entries"])
+        rows, broken = results.read_rows(path)
+        names.update(name for row in rows for name in row["cache_entries"])
+        if broken:
+            log.warning("%s: %d broken line(s); which entries those runs used is not known", path, broken)
     return names
 
 
@@ -70,11 +75,18 @@ def age(entry: CacheEntry) -> str:
 
 
 def _entry(path: Path) -> CacheEntry:
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    size = sum(_size(file) for file in path.rglob("*"))
     manifests = [path / MANIFEST] if (path / MANIFEST).is_file() else sorted(path.glob(f"part-*/{MANIFEST}"))
-    finished = max((manifest.stat().st_mtime for manifest in manifests), default=path.stat().st_mtime)
+    finished = max((manifest.stat().st_mtime for manifest in manifests), default=0.0)
     kind = "damaged" if ".damaged-" in path.name else path.name.partition("-")[0]
     return CacheEntry(path, kind, size, finished, _about(manifests))
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size if file.is_file() else 0
+    except FileNotFoundError:  # a running process has removed it since
+        return 0
 
 
 def _about(manifests: Sequence[Path]) -> str:
