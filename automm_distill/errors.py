@@ -1,6 +1,7 @@
 """What the command line turns into one line on the screen instead of a traceback."""
 
 import errno
+import re
 
 
 class UserError(Exception):
@@ -17,12 +18,23 @@ OUT_OF_MEMORY_REMEDY = (
 DISK_FULL_REMEDY = "free some room, or point --finetuned_model_cache_folder and --output_folder at another disk"
 
 # How libraries name a failed allocation, or a failed write, in exceptions that have no type of their own.
-_ALLOCATION_TEXTS = ("can't allocate memory", "not enough memory", "out of memory", "cannot allocate memory")
+_ALLOCATION_TEXTS = (
+    *(
+        "can't allocate memory",
+        "cannot allocate memory",
+        "not enough memory",
+        "out of memory",
+        "cublas_status_alloc_failed",
+    ),
+    *("killed by signal: killed", "terminated with signal sigkill"),  # the kernel ends a process of ours
+)
 _WRITE_TEXTS = (
     *("no space left on device", "file too large", "disk quota exceeded"),
     *("pytorchstreamwriter failed", "inline_container.cc"),  # PyTorch's writer of checkpoints
-    "requested and",  # NumPy: "1000000 requested and 12484 written"
+    r"\d+ requested and \d+ written",  # NumPy
 )
+# safetensors' writer, and what PyTorch raises for one of several processes: its text holds that process's traceback.
+_TYPES_WITH_TEXTS = {"SafetensorError", "ProcessRaisedException", "ProcessExitedException"}
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -40,10 +52,10 @@ def machine_limit(error: BaseException) -> str | None:
         return f"the disk is full{where}; {DISK_FULL_REMEDY}"
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return f"out of memory on the CPU; {OUT_OF_MEMORY_REMEDY}"
-    if not isinstance(error, RuntimeError | OSError) and type(error).__name__ != "SafetensorError":
+    if not isinstance(error, RuntimeError | OSError) and type(error).__name__ not in _TYPES_WITH_TEXTS:
         return None
-    if any(wording in text for wording in _ALLOCATION_TEXTS):
+    if any(re.search(wording, text) for wording in _ALLOCATION_TEXTS):
         return f"out of memory on the {'GPU' if 'cuda' in text else 'CPU'}; {OUT_OF_MEMORY_REMEDY}"
-    if any(wording in text for wording in _WRITE_TEXTS):
+    if any(re.search(wording, text) for wording in _WRITE_TEXTS):
         return f"the disk is full; {DISK_FULL_REMEDY}"
     return None

@@ -40,17 +40,20 @@ def run(context: RunContext) -> dict[str, Any]:
         targets = teacher_targets(models["teacher"], context)
         models["teacher"].release()
         models["student"] = distill(targets, run_folder, context)
+        del targets
         predictions = {role: model.predictions for role, model in models.items()}
-        write_predictions(run_folder / PREDICTIONS, context.splits.tests, predictions)
-        pool = settings.benchmark == "pawsx"
-        row = make_row(
-            context, run_folder, models, scores.compare(context.task, context.eval_sets, predictions, pool=pool)
-        )
+        compared = (context.task, context.eval_sets, predictions)
+        row = make_row(context, run_folder, models, scores.compare(*compared, pool=context.pools_test_sets))
         results.append_row(context.output_folder, row)  # nothing after this line can lose the result
-        row["speed_up"], row["seconds"]["speed_up"] = _speed_up(models["teacher"], models["student"], context)
-        results.complete_row(context.output_folder, row)
-    run_summary.write_summary(row, run_folder)
-    run_summary.print_summary(row, run_folder, logs.result_console(), everything=settings.verbosity == "verbose")
+        write_predictions(run_folder / PREDICTIONS, context.splits.tests, predictions)
+        row["bootstrap"] = scores.intervals(*compared, pool=context.pools_test_sets)
+        try:
+            row["speed_up"], row["seconds"]["speed_up"] = _speed_up(models["teacher"], models["student"], context)
+        finally:  # also when interrupted: what is known is shown
+            everything = settings.verbosity == "verbose"
+            run_summary.print_summary(row, run_folder, logs.result_console(), everything=everything)
+            results.complete_row(context.output_folder, row)
+            run_summary.write_summary(row, run_folder)
     return row
 
 

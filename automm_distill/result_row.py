@@ -23,10 +23,9 @@ NOT_MEASURED = {"reason": "the run ended before it was measured"}
 def make_row(
     context: RunContext, run_folder: Path, models: Mapping[str, "TrainedModel"], comparison: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The row of a run whose speed-up is still to be measured.
+    """The row of a run whose intervals (``bootstrap``) and speed-up are still to come.
 
-    :param comparison: ``scores``, ``validation``, ``distillation_ratio`` and ``bootstrap``, see
-        :func:`automm_distill.evaluation.scores.compare`.
+    :param comparison: see :func:`automm_distill.evaluation.scores.compare`.
     """
     task, splits = context.task, context.splits
     seconds: dict[str, float] = {}
@@ -47,6 +46,7 @@ def make_row(
         "demonstration": context.settings.demo,
         "settings": asdict(context.settings),
         **comparison,
+        "bootstrap": {},
         "speed_up": NOT_MEASURED,
         "rows": {
             "teacher": {"train": len(splits.teacher.train), "validation": len(splits.teacher.validation)},

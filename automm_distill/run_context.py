@@ -58,6 +58,11 @@ class RunContext:
         return f"pawsx {teacher} -> {student}"
 
     @property
+    def pools_test_sets(self) -> bool:
+        """Whether the test sets are one task in several languages, and their union is scored too."""
+        return self.settings.benchmark == "pawsx"
+
+    @property
     def identity(self) -> str:
         """The same for two runs that must come out the same on the same device; see :attr:`Settings.identity`."""
         return cache.fingerprint(

@@ -14,6 +14,8 @@ from automm_distill.settings import LOSS_WEIGHTS
 from automm_distill.text_table import TextTable, as_markdown, as_text
 
 SUMMARY = "summary.md"
+PATHS = ("student", "details", "results")
+MAX_LINES = 14
 ROLES = ("teacher", "baseline", "student")
 LITTLE, DOMINANT = 0.01, 0.95  # shares of the gradient that earn a line of advice
 LABEL_WIDTH, WIDTH = 9, 80
@@ -37,13 +39,14 @@ def print_summary(row: Row, folder: Path, console: Console, *, everything: bool 
 
     if everything:
         say(markdown(row))
-    say(_fit(_title(row)))
-    say(_fit(_losses(row), lines=2))
-    say(as_text(_score_table(row, worst_only=True)))
-    for line in (*_caveats(row), *advice(row)[:1]):
-        say(_fit(line))
-    say(_fit(verdict(row), lines=2), style="bold")
-    for label, path in (("student", folder / "student"), ("details", folder / SUMMARY), ("results", folder.parent)):
+    head = [_title(row), _losses(row), as_text(_score_table(row, worst_only=True)), *_caveats(row)]
+    head = [text if "\n" in text else _wrapped(text) for text in head]
+    answer = _wrapped(verdict(row))
+    room = MAX_LINES - len(PATHS) - sum(text.count("\n") + 1 for text in (*head, answer))
+    for text in (*head, *advice(row)[: max(0, room)]):
+        say(text)
+    say(answer, style="bold")
+    for label, path in zip(PATHS, (folder / "student", folder / SUMMARY, folder.parent), strict=True):
         say(f"{label:<{LABEL_WIDTH}}{path}")
 
 
@@ -63,7 +66,7 @@ def verdict(row: Row) -> str:
     if gain["value"] is None:
         return f"The {metric} of a model is undefined on {test_set}: what distillation gained is unknown."
     points, low, high = (100 * gain[key] for key in ("value", "low", "high"))
-    found = judge_gain(low, high)
+    found = judge_gain(low, high, estimate["mcnemar"])
     text = f"{found.words.capitalize()}: student - baseline is {points:+.1f} points {metric} on {count:,} rows."
     if found.more is not None:
         text += (
@@ -75,14 +78,16 @@ def verdict(row: Row) -> str:
 def advice(row: Row) -> list[str]:
     """One line for each loss that trained next to nothing or nearly alone."""
     terms = row["training"]["student"].get("loss_terms") or {}
+    if not any(log["feature_share"] for log in terms.values()):
+        return []  # no gradient was finite when it was measured
     flags = {term: name for name, term in LOSS_WEIGHTS.items()}
     lines = []
     for term, log in terms.items():
-        share, setting = log["feature_share"], f"--{flags[term]} {log['weight']:g}"
+        share, flag = log["feature_share"], f"--{flags[term]}"
         if len(terms) > 1 and share < LITTLE:
-            lines.append(f"{setting}: {share:.1%} of the gradient; raise it or set it to 0")
+            lines.append(f"{flag}: {share:.1%} of the gradient; raise it or set it to 0")
         elif len(terms) > 1 and share > DOMINANT:
-            lines.append(f"{setting}: {share:.0%} of the gradient; lower it to let other losses count")
+            lines.append(f"{flag}: {share:.0%} of the gradient; lower it, or others hardly count")
     return lines
 
 
@@ -122,7 +127,7 @@ def _sections(row: Row) -> Iterator[str]:
 def _title(row: Row) -> str:
     settings = row["settings"]
     models = " -> ".join(settings[f"{role}_model"].rstrip("/").rsplit("/", 1)[-1] for role in ("teacher", "student"))
-    return f"{_short_task(row)}: {models}, seed {settings['seed']}"
+    return f"{_short_task(row)}, seed {settings['seed']}: {models}"
 
 
 def _short_task(row: Row) -> str:
@@ -135,9 +140,8 @@ def _short_task(row: Row) -> str:
     return f"{name} {' -> '.join(dict.fromkeys(counts))}"
 
 
-def _fit(text: str, lines: int = 1) -> str:
-    """The text in so many lines of :data:`WIDTH` columns, cut off if it is longer."""
-    return textwrap.fill(text, WIDTH, max_lines=lines, placeholder=" ...")
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, WIDTH, break_on_hyphens=False)
 
 
 def _losses(row: Row) -> str:
@@ -200,7 +204,7 @@ def _first_heading(row: Row) -> str:
 def _gain(gain: Mapping[str, float | None] | None) -> str:
     if gain is None or gain["value"] is None:
         return "n/a"
-    return f"{100 * gain['value']:+.1f} ({_range(gain, '+.1f', 100)})"
+    return f"{100 * gain['value']:+.1f} ({_range(gain, '+.1f', 100, between=', ')})"
 
 
 def _ratio_reasons(row: Row) -> Iterator[str]:
@@ -278,7 +282,7 @@ def format_number(value: float | None, form: str) -> str:
     return "n/a" if value is None else format(value, form)
 
 
-def _range(interval: Mapping[str, float | None] | None, form: str, scale: float = 1) -> str:
+def _range(interval: Mapping[str, float | None] | None, form: str, scale: float = 1, between: str = " to ") -> str:
     if interval is None or interval["low"] is None or interval["high"] is None:
         return "n/a"
-    return f"{scale * interval['low']:{form}} to {scale * interval['high']:{form}}"
+    return f"{scale * interval['low']:{form}}{between}{scale * interval['high']:{form}}"

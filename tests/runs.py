@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from automm_distill.devices import Device
-from automm_distill.evaluation.scores import VALIDATION, compare
+from automm_distill.evaluation.scores import VALIDATION, compare, intervals
 from automm_distill.inputs.checkpoints import Checkpoint
 from automm_distill.inputs.splits import Splits, TrainValidation
 from automm_distill.predictions import PREDICTIONS, write_predictions
@@ -76,14 +76,12 @@ def leave_run(
         started=0.0,
     )
     validation = fold.validation["label"].to_numpy()
-    comparison = compare(
-        task,
-        tests | {VALIDATION: fold.validation},
-        {role: sets | {VALIDATION: predicted(validation, 1.0, None)} for role, sets in outputs.items()},
-        pool=len(tests) > 1,
-    )
+    outputs = {role: sets | {VALIDATION: predicted(validation, 1.0, None)} for role, sets in outputs.items()}
+    compared = (task, tests | {VALIDATION: fold.validation}, outputs)
+    pool = len(tests) > 1
     models = {role: FittedModel(*((4_000_000, 16) if role == "teacher" else (1_000_000, 4))) for role in outputs}
-    row = make_row(context, folder / name, models, comparison) | {
+    row = make_row(context, folder / name, models, compare(*compared, pool=pool)) | {
+        "bootstrap": intervals(*compared, pool=pool),
         "finished": f"2026-11-22T00:00:{settings.seed:02d}+00:00",
         "validation": {"accuracy": dict.fromkeys(outputs, validation_score)},
         "speed_up": SPEED_UP,

@@ -16,7 +16,7 @@ import torch
 
 from automm_distill import __version__, automm, cache, experiment, training
 from automm_distill.cli import run_script
-from automm_distill.evaluation import speed
+from automm_distill.evaluation import scores, speed
 from automm_distill.versions import TRAINING_FORMAT
 
 ROOT = Path(__file__).parent.parent
@@ -62,9 +62,9 @@ def test_glue_run_ends_in_a_table_a_row_and_a_student_that_a_new_process_loads(f
     captured = capfd.readouterr()
     out = captured.out
     (row,) = rows(tmp_path)
-    scores = row["scores"]["test"]["accuracy"]
-    assert set(scores) == {"teacher", "baseline", "student"}
-    for text in (*(f"{score:.4f}" for score in scores.values()), "gain (95 % CI)", "ratio", "speed-up"):
+    by_role = row["scores"]["test"]["accuracy"]
+    assert set(by_role) == {"teacher", "baseline", "student"}
+    for text in (*(f"{score:.4f}" for score in by_role.values()), "gain (95 % CI)", "ratio", "speed-up"):
         assert text in out
     assert len(out.splitlines()) <= 14
     gain = row["bootstrap"]["test"]["accuracy"]["gain"]
@@ -79,14 +79,14 @@ def test_glue_run_ends_in_a_table_a_row_and_a_student_that_a_new_process_loads(f
 
     frame = pd.read_parquet(row["paths"]["predictions"])
     assert len(frame) == 60
-    for role, score in scores.items():
+    for role, score in by_role.items():
         assert (frame[role] == frame["label"]).mean() == pytest.approx(score)
     ratio = row["distillation_ratio"]["test"]["accuracy"]
     if ratio["value"] is None:
-        assert scores["teacher"] <= scores["baseline"]
+        assert by_role["teacher"] <= by_role["baseline"]
         assert ratio["reason"] in summary
     else:
-        expected = (scores["student"] - scores["baseline"]) / (scores["teacher"] - scores["baseline"])
+        expected = (by_role["student"] - by_role["baseline"]) / (by_role["teacher"] - by_role["baseline"])
         assert ratio["value"] == pytest.approx(expected)
 
     assert set(row["validation"]["accuracy"]) == {"teacher", "baseline", "student"}
@@ -268,10 +268,22 @@ def test_result_survives_a_timing_that_runs_out_of_memory(flags, tmp_path, capfd
 def test_result_survives_ctrl_c_during_the_timing(flags, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(speed, "measure", interrupted)
     assert glue("--glue_task", "rte", *flags) == 130
-    assert "interrupted" in capfd.readouterr().err
+    captured = capfd.readouterr()
+    assert "interrupted" in captured.err
+    assert "Speed-up n/a: the run ended before it was measured" in captured.out
     (row,) = rows(tmp_path)
+    assert f"{row['scores']['test']['accuracy']['student']:.4f}" in captured.out
+    assert "gain (95 % CI)" in (Path(row["paths"]["student"]).parent / "summary.md").read_text()
     assert set(row["scores"]["test"]["accuracy"]) == {"teacher", "baseline", "student"}
     assert row["speed_up"] == {"reason": "the run ended before it was measured"}
+
+
+def test_result_survives_ctrl_c_during_the_bootstrap(flags, tmp_path, monkeypatch):
+    monkeypatch.setattr(scores, "intervals", interrupted)
+    assert glue("--glue_task", "rte", *flags) == 130
+    (row,) = rows(tmp_path)
+    assert set(row["scores"]["test"]["accuracy"]) == {"teacher", "baseline", "student"}
+    assert len(pd.read_parquet(row["paths"]["predictions"])) == 60
 
 
 @pytest.mark.parametrize("trouble", ["gone", "replaced"])

@@ -1,6 +1,8 @@
 """Memory and disk that do not suffice: one line that says what helps. The errors are those of the real libraries."""
 
 import errno
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +83,29 @@ def test_file_that_may_not_grow(tmp_path, write):
 )
 def test_any_other_error_is_none_of_these(error):
     assert machine_limit(error) is None
+
+
+def allocate_too_much(rank):
+    torch.empty(2**55)
+
+
+def kill_oneself(rank):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("work", [allocate_too_much, kill_oneself])
+def test_memory_that_ends_one_of_several_processes(work):
+    error = raised_by(lambda: torch.multiprocessing.spawn(work, nprocs=2))
+    assert machine_limit(error).startswith("out of memory on the CPU")
+
+
+def test_gpu_without_room_for_its_libraries():
+    error = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+    assert machine_limit(error).startswith("out of memory on the GPU")
+
+
+def test_words_that_only_resemble_a_failed_write():
+    assert machine_limit(RuntimeError("3 tensors were requested and none given")) is None
 
 
 def test_every_end_has_its_line_and_status(capsys):

@@ -10,13 +10,24 @@ import pytest
 from rich.console import Console
 
 from automm_distill import run_summary
-from automm_distill.evaluation.scores import compare
+from automm_distill.errors import OUT_OF_MEMORY_REMEDY
+from automm_distill.evaluation.scores import compare, intervals
 from automm_distill.tasks import GLUE_TASKS, PAWSX_LANGUAGES, Task, pawsx_task
 
 from .conftest import make_settings
 
 SKILLS = {"teacher": 0.9, "baseline": 0.75, "student": 0.8}
 TERM = {"weight": 1.0, "first_epoch": 1.0, "last_epoch": 0.5, "logits_share": 0.5, "feature_share": 0.5}
+
+
+NAMES_AND_LOSSES = {
+    "teacher_model": "microsoft/mdeberta-v3-base",
+    "student_model": "nreimers/mMiniLMv2-L6-H384-distilled-from-XLMR-Large",
+    "softmax_regression_weight": 0.1,
+    "rkd_distance_loss_weight": 0.005,
+    "rkd_angle_loss_weight": 0.01,
+    "temperature_scaling": "squared",
+}
 
 
 def made_up_row(
@@ -34,7 +45,8 @@ def made_up_row(
         for role, skill in skills.items()
     }
     pool = task.name == "pawsx"
-    comparison = compare(task, dict.fromkeys((*sets, "validation"), frame), predictions, pool=pool)
+    compared = (task, dict.fromkeys((*sets, "validation"), frame), predictions)
+    comparison = compare(*compared, pool=pool) | {"bootstrap": intervals(*compared, pool=pool)}
     return {
         "task": "pawsx en+de+es+fr+ja+ko+zh -> en+de+es+fr+ja+ko+zh" if pool else task.name,
         "problem_type": task.problem_type,
@@ -66,16 +78,20 @@ def printed(row: dict[str, Any], **how: bool) -> list[str]:
         (pawsx_task("en"), list(PAWSX_LANGUAGES)),
     ],
 )
-@pytest.mark.parametrize("speed_up", [{"forward": {"ratio": 1.93}}, {"reason": "the teacher could not be loaded"}])
-def test_screen_shows_at_most_14_lines_of_80_columns(task: Task, sets: list[str], speed_up: dict[str, Any]) -> None:
+@pytest.mark.parametrize("student", [0.65, 0.801, 0.88])  # two digits worse, no clear difference, better
+@pytest.mark.parametrize("speed_up", [{"forward": {"ratio": 11.93}}, {"reason": OUT_OF_MEMORY_REMEDY}])
+def test_screen_shows_at_most_14_lines_of_80_columns(
+    task: Task, sets: list[str], speed_up: dict[str, Any], student: float
+) -> None:
     terms = {"hard_label": TERM | {"feature_share": 0.001}, "soft_label": TERM | {"feature_share": 0.97}}
     row = made_up_row(
         task,
         sets,
         rows=9832,
+        skills={"teacher": 0.9, "baseline": 0.8, "student": student},
         speed_up=speed_up,
-        demonstration=True,
         training={"student": {"seconds": 3.0, "loss_terms": terms}},
+        settings=vars(make_settings(**NAMES_AND_LOSSES)),
     )
     lines = printed(row)
     assert len(lines) <= 14, lines
@@ -123,8 +139,8 @@ def test_advice_names_the_flag_of_a_loss_that_does_nothing_or_everything() -> No
     }
     row = made_up_row(GLUE_TASKS["rte"], ["test"], training={"student": {"seconds": 1.0, "loss_terms": terms}})
     soft, feature = run_summary.advice(row)
-    assert soft == "--soft_label_weight 1: 98% of the gradient; lower it to let other losses count"
-    assert feature == "--output_feature_loss_weight 1: 0.1% of the gradient; raise it or set it to 0"
+    assert soft == "--soft_label_weight: 98% of the gradient; lower it, or others hardly count"
+    assert feature == "--output_feature_loss_weight: 0.1% of the gradient; raise it or set it to 0"
     alone = made_up_row(
         GLUE_TASKS["rte"],
         ["test"],
@@ -138,3 +154,15 @@ def test_everything_adds_the_whole_summary() -> None:
     text = "\n".join(printed(row, everything=True))
     assert run_summary.markdown(row) in text
     assert "one row at a time" not in text, "not measured in this row"
+
+
+def test_advice_needs_gradients_that_were_measured() -> None:
+    terms = dict.fromkeys(("hard_label", "soft_label"), TERM | {"feature_share": 0.0})
+    row = made_up_row(GLUE_TASKS["rte"], ["test"], training={"student": {"seconds": 1.0, "loss_terms": terms}})
+    assert run_summary.advice(row) == []
+
+
+def test_title_names_models_and_seed_whole() -> None:
+    row = made_up_row(pawsx_task("en"), list(PAWSX_LANGUAGES), settings=vars(make_settings(**NAMES_AND_LOSSES)))
+    title = " ".join(" ".join(printed(row)[:2]).split())
+    assert "pawsx 7 languages, seed 123: mdeberta-v3-base -> mMiniLMv2-L6-H384-distilled-from-XLMR-Large" in title

@@ -4,7 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from automm_distill.evaluation.scores import compare, pooled, ratios, score_all, warn_if_no_better_than_constant
+from automm_distill.evaluation.scores import (
+    compare,
+    intervals,
+    pooled,
+    ratios,
+    score_all,
+    warn_if_no_better_than_constant,
+)
 from automm_distill.tasks import GLUE_TASKS, pawsx_task
 
 
@@ -26,7 +33,8 @@ def test_comparison_takes_sentence_ids_as_units_for_all_languages_together():
         for role, outputs in {"teacher": right, "baseline": wrong, "student": right}.items()
     }
     comparison = compare(pawsx_task("en"), eval_sets, predictions, pool=True)
-    assert comparison["bootstrap"]["all"]["accuracy"]["mcnemar"] == pytest.approx(2 / 2**4)
+    bootstrap = intervals(pawsx_task("en"), eval_sets, predictions, pool=True)
+    assert bootstrap["all"]["accuracy"]["mcnemar"] == pytest.approx(2 / 2**4)
     assert list(comparison["scores"]) == ["all", *languages]
     assert comparison["validation"] == {"accuracy": dict.fromkeys(predictions, 0.5)}
     assert "validation" in predictions["teacher"], "the caller's predictions are left alone"

@@ -24,6 +24,12 @@ def test_words(low: float, high: float, words: str) -> None:
     assert judge_gain(low, high).words == words
 
 
+def test_a_test_that_finds_nothing_overrules_an_interval_that_barely_leaves_0_out() -> None:
+    assert judge_gain(0.1, 2.0, p=0.0625).words == "no clear difference"
+    assert judge_gain(-2.0, -0.1, p=0.0625).words == "no clear difference"
+    assert judge_gain(0.1, 2.0, p=0.04).words == "better"
+
+
 def test_so_many_more_rows_show_a_gain_of_one_point_in_four_tests_of_five() -> None:
     """1,000 rows, an interval of +-2.5 points; simulated with as many rows as it asks for."""
     more = judge_gain(-2.0, 3.0).more

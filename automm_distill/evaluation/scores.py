@@ -4,7 +4,7 @@
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -86,31 +86,45 @@ def bootstrap_all(task: Task, labels: Outputs, outputs: Mapping[str, Outputs], i
 def compare(
     task: Task, eval_sets: Mapping[str, pd.DataFrame], predictions: Mapping[str, Outputs], *, pool: bool
 ) -> dict[str, Any]:
-    """Everything that the predictions say, for a result row.
+    """What the predictions say, for a result row.
 
     :param eval_sets: the test sets, and the hold-out as :data:`VALIDATION`; frames with ``id`` and ``label``.
     :param predictions: ``{role: {evaluation set: output of Predictor.predict}}``.
     :param pool: the test sets are one task in several languages: score their union too.
-    :return: ``scores`` and ``validation``, ``distillation_ratio``, and ``bootstrap`` with the intervals.
+    :return: ``scores``, ``validation`` and ``distillation_ratio``.
     """
-    labels = {name: frame["label"].to_numpy() for name, frame in eval_sets.items()}
-    ids = {name: frame["id"].to_numpy() for name, frame in eval_sets.items() if name != VALIDATION}
-    by_set = {role: dict(sets) for role, sets in predictions.items()}
-    validation = score_all(
-        task,
-        {VALIDATION: labels.pop(VALIDATION)},
-        {role: {VALIDATION: sets.pop(VALIDATION)} for role, sets in by_set.items()},
-    )[VALIDATION]
-    if pool:
-        labels, ids = pooled(labels), pooled(ids)
-        by_set = {role: pooled(sets) for role, sets in by_set.items()}
-    test_scores = score_all(task, labels, by_set)
+    validation = score_all(task, _columns(eval_sets, "label", [VALIDATION]), predictions)
+    test_scores = score_all(task, *_test_sets(eval_sets, "label", predictions, pool=pool))
     return {
         "scores": test_scores,
-        "validation": validation,
+        "validation": validation[VALIDATION],
         "distillation_ratio": ratios(test_scores),
-        "bootstrap": bootstrap_all(task, labels, by_set, ids),
     }
+
+
+def intervals(
+    task: Task, eval_sets: Mapping[str, pd.DataFrame], predictions: Mapping[str, Outputs], *, pool: bool
+) -> dict[str, Any]:
+    """How far the numbers of :func:`compare`, which has the same parameters, can be trusted; see ``bootstrap_all``."""
+    labels, outputs = _test_sets(eval_sets, "label", predictions, pool=pool)
+    ids, _ = _test_sets(eval_sets, "id", predictions, pool=pool)
+    return bootstrap_all(task, labels, outputs, ids)
+
+
+def _test_sets(
+    eval_sets: Mapping[str, pd.DataFrame], column: str, predictions: Mapping[str, Outputs], *, pool: bool
+) -> tuple[Outputs, Mapping[str, Outputs]]:
+    """A column of the test sets, and each role's predictions for them; with ``pool``, of their union too."""
+    names = [name for name in eval_sets if name != VALIDATION]
+    values = _columns(eval_sets, column, names)
+    outputs: dict[str, Outputs] = {role: {name: sets[name] for name in names} for role, sets in predictions.items()}
+    if not pool:
+        return values, outputs
+    return pooled(values), {role: pooled(sets) for role, sets in outputs.items()}
+
+
+def _columns(eval_sets: Mapping[str, pd.DataFrame], column: str, names: Sequence[str]) -> dict[str, np.ndarray]:
+    return {name: eval_sets[name][column].to_numpy() for name in names}
 
 
 def warn_if_no_better_than_constant(task: Task, tests: Mapping[str, pd.DataFrame], predictions: Outputs) -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from scipy import stats
 
+from automm_distill.evaluation.bootstrap import LEVEL
+
 EQUAL_WITHIN = 0.5  # points
 POWER = 0.8
 ONE_POINT = 1.0
@@ -22,15 +24,18 @@ class Verdict:
     more: float | None = None
 
 
-def judge_gain(low: float, high: float) -> Verdict:
+def judge_gain(low: float, high: float, p: float | None = None) -> Verdict:
     """The verdict on a gain whose 95 % interval goes from ``low`` to ``high``, in points.
+
+    :param p: of a test that there is no gain; if there is one, it has to agree that the difference is clear.
 
     A gain of ``ONE_POINT`` is found with probability :data:`POWER` when the standard error is at most one point over
     (z_0.975 + z_0.8); the standard error falls with the square root of the number of rows.
     """
-    if low > 0:
+    is_clear = p is None or p < 1 - LEVEL
+    if low > 0 and is_clear:
         return Verdict("better")
-    if high < 0:
+    if high < 0 and is_clear:
         return Verdict("worse")
     if low >= -EQUAL_WITHIN and high <= EQUAL_WITHIN:
         return Verdict("equal within half a point")

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
-from automm_distill.evaluation.bootstrap import LEVEL, BootstrapResult, RunPredictions, bootstrap_mean
+from automm_distill.evaluation.bootstrap import LEVEL, BootstrapResult, RunPredictions, bootstrap_mean, bootstrap_run
 from automm_distill.evaluation.metrics import Ratio, distillation_ratio
 from automm_distill.evaluation.scores import POOLED
 from automm_distill.report.runs import Run, RunGroup, TaskRuns
@@ -118,7 +118,7 @@ def _summarize(group: RunGroup, test_set: str, metric: str, predictions: Sequenc
     gains = [_difference(scores["student"], scores.get("baseline")) for scores in by_run]
     gain = over_seeds(gains) if "baseline" in spreads else None
     known = [run for run in predictions if run is not None]
-    rows = bootstrap_mean(metric, known) if len(known) == len(predictions) else None
+    rows = _over_rows(metric, known) if len(known) == len(predictions) else None
     ratio = distillation_ratio(*(spreads[role].mean if role in spreads else None for role in ROLES))
     if rows is None or rows.ratio is None:
         ratio = Ratio(None, ratio.reason or "the teacher's lead over the baseline is not clearly above 0")
@@ -127,6 +127,13 @@ def _summarize(group: RunGroup, test_set: str, metric: str, predictions: Sequenc
 
 def _validation(group: RunGroup, metric: str) -> Spread:
     return over_seeds([run.row["validation"][metric]["student"] for run in group.runs])
+
+
+def _over_rows(metric: str, runs: Sequence[RunPredictions]) -> BootstrapResult:
+    """Intervals over test rows of the mean over runs; of a single run the same as on its own screen."""
+    if len(runs) > 1:
+        return bootstrap_mean(metric, runs)
+    return bootstrap_run(metric, runs[0].truth, runs[0].predicted, runs[0].groups)
 
 
 def _difference(one: float | None, other: float | None) -> float | None:
