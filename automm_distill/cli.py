@@ -36,7 +36,7 @@ def make_parser(benchmark: Benchmark) -> Parser:
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
-    field_types = {made.name: _base_type(made.type) for made in fields(Settings)}
+    field_types = {field.name: _base_type(field.type) for field in fields(Settings)}
     groups: dict[str, Any] = {}
     values = defaults(benchmark)
     for flag_name, flag in flags_of(benchmark).items():

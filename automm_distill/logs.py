@@ -11,14 +11,17 @@ from rich.logging import RichHandler
 LEVELS = {"quiet": logging.WARNING, "normal": logging.INFO, "verbose": logging.DEBUG}
 # Warnings of other libraries that a user cannot act on.
 _NOISY_LIBRARIES = (
-    "autogluon",
-    "lightning",
-    "pytorch_lightning",
-    "torch",
-    "transformers",
-    "timm",
-    "nlpaug",
-    "datasets",
+    *(
+        "autogluon",
+        "lightning",
+        "lightning_fabric",
+        "lightning_utilities",
+        "pytorch_lightning",
+        "torch",
+        "torchmetrics",
+    ),
+    *("transformers", "tokenizers", "huggingface_hub", "datasets", "timm", "nlpaug", "nltk"),
+    *("numpy", "pandas", "scipy", "sklearn", "statsmodels", "omegaconf"),
 )
 
 

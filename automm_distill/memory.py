@@ -57,8 +57,9 @@ class NetworkSize:
 def read_network_size(checkpoint: Path) -> NetworkSize:
     """From the checkpoint's ``config.json``; a size that is not there is taken to be BERT-base's."""
     config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+    config = config if isinstance(config, dict) else {}
     sizes = {
-        name: int(next((config[key] for key in keys if config.get(key)), usual))
+        name: int(next((config[key] for key in keys if isinstance(config.get(key), int) and config[key] > 0), usual))
         for name, (keys, usual) in _SIZES.items()
     }
     feed_forward = config.get("intermediate_size") or config.get("hidden_dim") or 4 * sizes["hidden"]

@@ -18,7 +18,7 @@ def append_row(folder: Path, row: Mapping[str, Any]) -> Path:
 
     A line that a killed run left unfinished is ended first, so that it spoils no other.
     """
-    path = folder / RESULTS
+    path = (folder / RESULTS).resolve()  # where its lock is: a link to the file must not have another
     line = _as_line(row)
     with _locked(path), path.open("ab+") as file:
         if file.tell() and not _ends_line(file):
@@ -87,6 +87,8 @@ def upgrade(row: dict[str, Any]) -> dict[str, Any]:
         for name in ("soft_label_loss_type", "softmax_regression_loss_type", "output_feature_loss_type")
         if row["settings"].get(name) in _SPELLINGS
     }
+    if row["settings"].get("benchmark") == "glue" and not row["settings"].get("demo"):
+        row["settings"]["glue_task"] = row["settings"].get("glue_task") or "qnli"  # the default was not written down
     if row["settings"].get("soft_label_loss_type", "") is None:
         regression = row.get("problem_type") == "regression"
         row["settings"]["soft_label_loss_type"] = "mean_square_error" if regression else "cross_entropy"

@@ -305,7 +305,7 @@ class Settings:
             value = getattr(self, name)
             if value is not None:
                 _check_range(name, flag, value)
-                object.__setattr__(self, name, _canonical(flag, value))
+                object.__setattr__(self, name, _canonical(flag, _FIELD_TYPES[name], value))
         self._check_demo()
         if self.benchmark == "glue" and not self.demo and self.glue_task is None:
             object.__setattr__(self, "glue_task", "qnli")
@@ -324,7 +324,7 @@ class Settings:
             raise UserError(f"--glue_task {self.glue_task}: --demo brings its own task; leave one of the two out")
         foreign = sorted({*self.pawsx_teacher_tasks, *self.pawsx_student_tasks} - {*DEMO_LANGUAGES})
         if foreign:
-            raise UserError(f"{', '.join(foreign)}: --demo speaks {', '.join(DEMO_LANGUAGES)} only")
+            raise UserError(f"{', '.join(foreign)}: --demo has rows in {', '.join(DEMO_LANGUAGES)} only")
 
     def _resolve_losses(self) -> None:
         regression = self.tasks[0].is_regression
@@ -354,7 +354,7 @@ class Settings:
 
         See :func:`identity`.
         """
-        values = {made.name: getattr(self, made.name) for made in fields(self)}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
         return identity(values, is_regression=self.tasks[0].is_regression)
 
 
@@ -378,7 +378,8 @@ def identity(values: Mapping[str, Any], *, is_regression: bool) -> dict[str, Any
     return {name: value for name, value in values.items() if name not in unused}
 
 
-FLAGS: dict[str, Flag] = {made.name: made.metadata["flag"] for made in fields(Settings) if "flag" in made.metadata}
+FLAGS: dict[str, Flag] = {item.name: item.metadata["flag"] for item in fields(Settings) if "flag" in item.metadata}
+_FIELD_TYPES = {item.name: item.type for item in fields(Settings)}
 LOSS_WEIGHTS: dict[str, str] = {name: flag.loss_term for name, flag in FLAGS.items() if flag.loss_term}
 # Two runs that differ in these alone have the same outcome.
 FIELDS_NOT_IN_IDENTITY = tuple(name for name, flag in FLAGS.items() if not flag.changes_result)
@@ -423,13 +424,13 @@ DEMO_DEFAULTS: dict[str, Any] = {
 
 def defaults(benchmark: Benchmark, *, demo: bool = False) -> dict[str, Any]:
     """``{field: value}`` of a script called without flags, or with ``--demo`` alone."""
-    shared = {made.name: made.default for made in fields(Settings) if made.name in flags_of(benchmark)}
-    own = SCRIPT_DEFAULTS[benchmark]
+    shared = {item.name: item.default for item in fields(Settings) if item.name in flags_of(benchmark)}
+    script = SCRIPT_DEFAULTS[benchmark]
     if demo:
-        own = own | DEMO_DEFAULTS
+        script = script | DEMO_DEFAULTS
         if benchmark == "pawsx":
-            own = own | {"pawsx_teacher_tasks": DEMO_LANGUAGES, "pawsx_student_tasks": DEMO_LANGUAGES}
-    return shared | own
+            script = script | {"pawsx_teacher_tasks": DEMO_LANGUAGES, "pawsx_student_tasks": DEMO_LANGUAGES}
+    return shared | script
 
 
 def flags_of(benchmark: Benchmark) -> dict[str, Flag]:
@@ -442,7 +443,9 @@ def local_path(path: str) -> str:
     return os.path.normpath(Path(path).expanduser())
 
 
-def _canonical(flag: Flag, value: Any) -> Any:
+def _canonical(flag: Flag, field_type: Any, value: Any) -> Any:
+    if field_type is float:
+        return float(value) + 0.0  # 5 is 5.0, and -0 is 0
     if isinstance(value, tuple):  # "de en" and "en de" are the same languages
         return tuple(choice for choice in flag.choices if choice in value)
     if flag.choices:

@@ -20,7 +20,7 @@ from automm_distill.errors import TrainingError
 
 KEYS, LOGITS, FEATURES = "keys.npy", "logits.npy", "features.npy"
 PART_ROWS = 16384
-PRECISIONS: dict[str, type[np.floating]] = {"32": np.float32, "16": np.float16}
+NUMBER_FORMATS: dict[str, type[np.floating]] = {"32": np.float32, "16": np.float16}
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def _valid_parts(folder: Path, recipe: Mapping[str, Any]) -> list[Path]:
 def _write_part(
     folder: Path, recipe: Mapping[str, Any], keys: np.ndarray, outputs: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    dtype = PRECISIONS[recipe["precision"]]
+    dtype = NUMBER_FORMATS[recipe["precision"]]
     with np.errstate(over="ignore"):
         outputs = outputs[0].astype(dtype), outputs[1].astype(dtype)
     if not all(np.isfinite(array).all() for array in outputs):

@@ -17,7 +17,7 @@ WARNINGS = """
 import sys, types, warnings
 from automm_distill import logs
 logs.quieten_libraries("normal")
-for name in ("lightning.pytorch.trainer", "automm_distill.losses", "__main__"):
+for name in ("lightning.pytorch.trainer", "torchmetrics.utilities", "automm_distill.losses", "__main__"):
     exec(compile("import warnings; warnings.warn('from ' + __name__, FutureWarning)", name, "exec"), {"__name__": name})
 """
 
@@ -49,3 +49,4 @@ def test_warnings_of_other_libraries_are_silenced_and_ours_are_not() -> None:
     assert "from automm_distill.losses" in text
     assert "from __main__" in text
     assert "from lightning" not in text
+    assert "from torchmetrics" not in text

@@ -1,6 +1,7 @@
 """The project's files: what is imported is declared, commands exist, warnings of ours are errors, clean is harmless."""
 
 import ast
+import graphlib
 import importlib
 import re
 import subprocess
@@ -81,3 +82,26 @@ def test_clean_keeps_models_and_results():
     assert ".venv" in commands
     removed = set(re.findall(r"[\w.*-]+", commands))
     assert not removed & {"cache", "results", "data", "report"}
+
+
+def test_no_import_runs_in_a_circle_between_files_or_folders() -> None:
+    """Of the package's files, and of its folders as one piece each; lazy and type-only imports count as well."""
+    package = ROOT / "automm_distill"
+    files = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in package.rglob("*.py")}
+    modules = {name.removesuffix(".__init__") for name in files.values()}
+    by_file: dict[str, set[str]] = {}
+    by_folder: dict[str, set[str]] = {}
+    for path, name in files.items():
+        name = name.removesuffix(".__init__")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("automm_distill"):
+                for alias in node.names:
+                    full = f"{node.module}.{alias.name}"
+                    target = full if full in modules else node.module
+                    if target not in (name, "automm_distill"):
+                        by_file.setdefault(name, set()).add(target)
+                    source_room, target_room = (part.split(".")[1] for part in (f"{name}.", f"{target}."))
+                    if target_room and source_room and source_room != target_room:
+                        by_folder.setdefault(source_room, set()).add(target_room)
+    for graph in (by_file, by_folder):
+        graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle

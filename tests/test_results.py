@@ -119,3 +119,21 @@ def test_results_file_that_no_row_can_be_added_to_is_refused(tmp_path):
 def test_full_disk_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"GB free on that disk, about 1000000\.0 GB are needed"):
         _require_room(tmp_path, "--output_folder", 10**15)
+
+
+def test_link_to_a_results_file_has_the_lock_of_the_file(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "results.jsonl").write_text('{"run": "a"}\n')
+    (tmp_path / "results.jsonl").symlink_to(tmp_path / "real" / "results.jsonl")
+    append_row(tmp_path, {"run": "b"})
+    complete_row(tmp_path, {"run": "a", "speed_up": 2})
+    assert (tmp_path / "results.jsonl").is_symlink()
+    assert (tmp_path / "real" / "results.jsonl").read_text() == '{"run": "a", "speed_up": 2}\n{"run": "b"}\n'
+    locks = [path.parent.name for path in tmp_path.rglob("*.lock")]
+    assert set(locks) <= {"real"}
+
+
+def test_old_row_without_a_task_is_of_the_default_task(tmp_path):
+    old = {"run": "a", "settings": {"benchmark": "glue", "demo": False, "glue_task": None}}
+    append_row(tmp_path, old)
+    assert read_rows(tmp_path / "results.jsonl")[0][0]["settings"]["glue_task"] == "qnli"

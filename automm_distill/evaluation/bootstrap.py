@@ -206,7 +206,7 @@ def _draws(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
 
 def _mean_score(metric: str, runs: Sequence[RunPredictions], role: str, weights: Sequence[np.ndarray]) -> np.ndarray:
     """Over the runs, on rows that count ``weights`` (resamples, rows) times each: (resamples,)."""
-    scores = [_score(metric, run.truth, run.predicted[role], own) for run, own in zip(runs, weights, strict=True)]
+    scores = [_score(metric, run.truth, run.predicted[role], weight) for run, weight in zip(runs, weights, strict=True)]
     return np.asarray(np.mean(scores, axis=0))
 
 

@@ -137,10 +137,10 @@ def hold_out(frame: pd.DataFrame, task: Task, seed: int) -> TrainValidation:
     if task.is_regression:
         strata = pd.qcut(strata, max(1, min(10, size // 2)), labels=False, duplicates="drop")
     try:
-        train, tune = train_test_split(frame, test_size=size, random_state=seed, stratify=strata)
+        train, validation = train_test_split(frame, test_size=size, random_state=seed, stratify=strata)
     except ValueError as error:
         raise UserError(f"{n:,} training rows are too few to split off a hold-out with every class in it") from error
-    return TrainValidation(train.reset_index(drop=True), tune.reset_index(drop=True))
+    return TrainValidation(train.reset_index(drop=True), validation.reset_index(drop=True))
 
 
 def _load(task: Task, splits: Sequence[str], settings: Settings, folder: Path) -> tuple[dict[str, pd.DataFrame], str]:

@@ -22,22 +22,22 @@ class CheckedTrial:
     """A trial that can run, and what it will be.
 
     ``identity`` is :attr:`RunContext.identity`; ``precision`` is the one that this machine has for it, or on a cluster
-    the requested one; ``on_gpu`` is None on a cluster; ``memory`` is the estimate of its peak in bytes.
+    the requested one; ``num_gpus`` is None on a cluster; ``memory`` is the estimate of its peak in bytes.
     """
 
     trial: Trial
     identity: str
     precision: str
-    on_gpu: bool | None
+    num_gpus: int | None
     memory: int
 
     def is_done(self, row: Mapping[str, Any]) -> bool:
         """Whether ``row`` of a ``results.jsonl`` is the result of this trial: the same run, in the same arithmetic."""
         if row.get("identity") != self.identity:
             return False
-        if self.on_gpu is None:
+        if self.num_gpus is None:
             return self.precision in ("auto", row["settings"]["precision"], row["device"]["precision"])
-        return (self.precision, self.on_gpu) == (row["device"]["precision"], row["device"]["num_gpus"] > 0)
+        return (self.precision, self.num_gpus) == (row["device"]["precision"], row["device"]["num_gpus"])
 
 
 def check(trials: Sequence[Trial], *, on_cluster: bool) -> list[CheckedTrial]:
@@ -60,7 +60,7 @@ def check(trials: Sequence[Trial], *, on_cluster: bool) -> list[CheckedTrial]:
             trials[number],
             context.identity,
             trials[number].settings.precision if on_cluster else context.device.precision,
-            None if on_cluster else context.device.num_gpus > 0,
+            None if on_cluster else context.device.num_gpus,
             estimate_peak(context, on_gpu=trials[number].settings.num_gpu > 0),
         )
     by_run: dict[tuple[str, str], CheckedTrial] = {}

@@ -124,7 +124,7 @@ def _start(address: str | None) -> None:
                 address="local",  # without an address it would join whatever cluster of somebody else runs here
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
-                _memory=available_memory(),
+                _memory=max(1, available_memory()),
                 **quiet,
             )
         else:
