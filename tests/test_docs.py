@@ -1,6 +1,7 @@
-"""What is written about flags: docs/flags.md is made from their declarations, and the README names no other."""
+"""Documents against the code: docs/flags.md is generated, no page names a flag that is not there, commands parse."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,13 @@ import automm_distillation_glue
 import automm_distillation_pawsx
 import automm_distillation_report
 import automm_distillation_sweep
-from automm_distill.cli import make_parser
+from automm_distill.cache import __main__ as cache_command
+from automm_distill.cli import make_parser, parse_settings
 from automm_distill.flag_table import SCRIPTS, flags_page
+from automm_distill.report import command as report_command
 from automm_distill.settings import DEMO_DEFAULTS
+from automm_distill.sweep import command as sweep_command
+from automm_distill.sweep import grid
 from benchmarks import distillation_speed
 
 ROOT = Path(__file__).parent.parent
@@ -94,3 +99,34 @@ def test_documents_name_only_flags_that_exist(path, monkeypatch, capsys):
     exist = set(FLAG.findall(capsys.readouterr().out)) | OTHER_PROGRAMS
     unknown = set(FLAG.findall(path.read_text(encoding="utf-8"))) - exist
     assert not unknown
+
+
+def commands() -> list[str]:
+    """Every command line of ours in a code block or code span of the README and of docs/."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages).replace("\\\n", " ")
+    found = re.findall(
+        r"(?:python3?|\.venv/bin/python) ((?:automm_distillation_\w+\.py|-m automm_distill\.\w+)[^`\n|']*)", text
+    )
+    return sorted({command.partition(" > ")[0].split(" #")[0].strip() for command in found})
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_in_the_documents_are_understood(command):
+    """They parse, with every value in range; shell variables stand for numbers."""
+    program, *arguments = shlex.split(re.sub(r"\$\w+|\.\.\.", "1", command))
+    program, arguments = (arguments[0], arguments[1:]) if program == "-m" else (program, arguments)
+    match program:
+        case "automm_distillation_glue.py":
+            parse_settings("glue", arguments)
+        case "automm_distillation_pawsx.py":
+            parse_settings("pawsx", arguments)
+        case "automm_distillation_sweep.py":
+            args, flags = sweep_command.make_parser(None).parse_known_args(arguments)
+            assert grid.plan(args.benchmark, grid.read_grid(args.grid), args.seeds or [1], flags)
+        case "automm_distillation_report.py":
+            report_command.make_parser().parse_args(arguments)
+        case "automm_distill.cache":
+            cache_command.get_parser().parse_args(arguments)
+        case _:
+            assert program == "automm_distill.flag_table"
