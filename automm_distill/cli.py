@@ -11,7 +11,8 @@ from typing import Any
 
 from automm_distill.command import DONE, Parser, guarded
 from automm_distill.errors import UserError
-from automm_distill.settings import SCRIPT_DEFAULTS, Benchmark, Flag, Settings, defaults, flags_of
+from automm_distill.flag import Benchmark, Flag
+from automm_distill.settings import SCRIPT_DEFAULTS, Settings, defaults, flags_of
 
 
 def parse_bool(text: str) -> bool:

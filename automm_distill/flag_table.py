@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from automm_distill.cli import describe_default
-from automm_distill.settings import FLAGS, Benchmark, Flag, defaults
+from automm_distill.flag import Benchmark, Flag
+from automm_distill.settings import FLAGS, defaults
 from automm_distill.text_table import TextTable, as_markdown
 
 SCRIPTS: Mapping[Benchmark, str] = {"glue": "GLUE", "pawsx": "PAWS-X"}

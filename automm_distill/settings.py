@@ -4,17 +4,13 @@ The command line (``cli``), ``docs/flags.md`` (``flag_table``) and the checks be
 :class:`Settings`. Nothing heavy is imported here.
 """
 
-import math
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import Any
 
 from automm_distill.errors import UserError
+from automm_distill.flag import Benchmark, Flag, canonical, check_range, flag, names
 from automm_distill.tasks import DEMO_LANGUAGES, DEMO_TASK, GLUE_TASKS, PAWSX_LANGUAGES, Task, pawsx_task
-
-Benchmark = Literal["glue", "pawsx"]
 
 DATA = "data"
 TRAINING = "training (teacher, baseline and student get the same treatment)"
@@ -33,44 +29,8 @@ FEATURE_LOSSES = {
 PRECISIONS = {"auto": "auto", "16": "16", "16-mixed": "16", "bf16": "bf16", "bf16-mixed": "bf16", "32": "32"}
 
 
-@dataclass(frozen=True)
-class Flag:
-    """How one field of :class:`Settings` looks on the command line.
-
-    ``choices`` maps each accepted spelling to its canonical one. ``minimum`` and ``maximum`` are inclusive, ``above``
-    is not. ``loss_term`` is the loss that a weight belongs to. ``changes_result`` is False for what may differ between
-    two runs with the same outcome. ``kind`` "model" and "folder" are paths, and get one spelling too.
-    """
-
-    help: str
-    group: str
-    unit: str = ""
-    shown_default: str = ""
-    aliases: tuple[str, ...] = ()
-    choices: Mapping[str, str] = field(default_factory=dict)
-    minimum: float | None = None
-    above: float | None = None
-    maximum: float | None = None
-    hint: str = ""
-    loss_term: str = ""
-    changes_result: bool = True
-    only: Benchmark | None = None
-    kind: str = ""
-    metavar: str = ""
-    switches: Mapping[str, str] = field(default_factory=dict)
-
-
-def _flag(help: str, group: str, *, default: Any = ..., **how: Any) -> Any:
-    flag = Flag(help, group, **how)
-    return field(metadata={"flag": flag}) if default is ... else field(default=default, metadata={"flag": flag})
-
-
-def _names(*names: str) -> Mapping[str, str]:
-    return {name: name for name in names}
-
-
 def _weight(term: str, default: float, help: str) -> Any:
-    return _flag(help, DISTILLATION, default=default, minimum=0, loss_term=term, metavar="W", hint="0 = off")
+    return flag(help, DISTILLATION, default=default, minimum=0, loss_term=term, metavar="W", hint="0 = off")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,42 +41,42 @@ class Settings:
     """
 
     benchmark: Benchmark
-    glue_task: str | None = _flag(
+    glue_task: str | None = flag(
         "GLUE task; mnli reports both test sets, mnlim and mnlimm one",
         DATA,
         default=None,
         only="glue",
-        choices=_names(*GLUE_TASKS),
+        choices=names(*GLUE_TASKS),
         shown_default="qnli",
     )
-    pawsx_teacher_tasks: tuple[str, ...] = _flag(
+    pawsx_teacher_tasks: tuple[str, ...] = flag(
         "languages that the teacher learns from",
         DATA,
         default=(),
         only="pawsx",
-        choices=_names(*PAWSX_LANGUAGES),
+        choices=names(*PAWSX_LANGUAGES),
         shown_default="all seven",
         metavar="LANGUAGE",
     )
-    pawsx_student_tasks: tuple[str, ...] = _flag(
+    pawsx_student_tasks: tuple[str, ...] = flag(
         "languages that baseline and student learn from, and all models are scored on",
         DATA,
         default=(),
         only="pawsx",
-        choices=_names(*PAWSX_LANGUAGES),
+        choices=names(*PAWSX_LANGUAGES),
         shown_default="all seven",
         metavar="LANGUAGE",
     )
-    dataset_path: str | None = _flag(
+    dataset_path: str | None = flag(
         "folder with <config>/<split>.parquet|csv|tsv|jsonl or a save_to_disk folder; what is missing is downloaded "
         "from the Hugging Face hub and kept there",
         DATA,
         kind="folder",
     )
-    demo: bool = _flag(
+    demo: bool = flag(
         "run everything on generated rows and tiny models made on the spot, without network", DATA, default=False
     )
-    max_train_rows: int | None = _flag(
+    max_train_rows: int | None = flag(
         "for a quick look: keep this many rows of each training split (and of PAWS-X's validation splits)",
         DATA,
         default=None,
@@ -125,7 +85,7 @@ class Settings:
         unit="rows",
         shown_default="all",
     )
-    max_test_rows: int | None = _flag(
+    max_test_rows: int | None = flag(
         "for a quick look: keep this many rows of each test set",
         DATA,
         default=None,
@@ -135,41 +95,41 @@ class Settings:
         shown_default="all",
     )
 
-    teacher_model: str = _flag(
+    teacher_model: str = flag(
         "checkpoint that becomes the teacher: a name on the Hugging Face hub or a local folder",
         TRAINING,
         kind="model",
         metavar="NAME",
     )
-    student_model: str = _flag(
+    student_model: str = flag(
         "checkpoint of baseline and student; best of the teacher's family",
         TRAINING,
         kind="model",
         metavar="NAME",
     )
-    teacher_max_epochs: int = _flag("most epochs of the teacher", TRAINING, default=10, minimum=1, unit="epochs")
-    max_epochs: int = _flag(
+    teacher_max_epochs: int = flag("most epochs of the teacher", TRAINING, default=10, minimum=1, unit="epochs")
+    max_epochs: int = flag(
         "most epochs of baseline and student", TRAINING, default=10, minimum=1, unit="epochs", aliases=("max_epoch",)
     )
-    teacher_learning_rate: float = _flag("peak learning rate of the teacher", TRAINING, default=1e-4, above=0)
-    teacher_weight_decay: float = _flag("weight decay of the teacher (AdamW)", TRAINING, default=1e-3, minimum=0)
-    student_learning_rate: float = _flag("peak learning rate of baseline and student", TRAINING, above=0)
-    student_weight_decay: float = _flag("weight decay of baseline and student (AdamW)", TRAINING, minimum=0)
-    batch_size: int = _flag(
+    teacher_learning_rate: float = flag("peak learning rate of the teacher", TRAINING, default=1e-4, above=0)
+    teacher_weight_decay: float = flag("weight decay of the teacher (AdamW)", TRAINING, default=1e-3, minimum=0)
+    student_learning_rate: float = flag("peak learning rate of baseline and student", TRAINING, above=0)
+    student_weight_decay: float = flag("weight decay of baseline and student (AdamW)", TRAINING, minimum=0)
+    batch_size: int = flag(
         "rows per optimizer step, over all devices; a multiple of devices times --per_gpu_batch_size",
         TRAINING,
         default=128,
         minimum=1,
         unit="rows",
     )
-    per_gpu_batch_size: int = _flag(
+    per_gpu_batch_size: int = flag(
         "rows in one forward and backward pass on one device; passes are accumulated up to --batch_size",
         TRAINING,
         default=32,
         minimum=1,
         unit="rows",
     )
-    aug_scale: float = _flag(
+    aug_scale: float = flag(
         "largest share of words that text augmentation changes, for all three models; the teacher's outputs are those "
         "of the original text (needs NLTK's WordNet)",
         TRAINING,
@@ -178,7 +138,7 @@ class Settings:
         maximum=1,
         hint="a share of words, 0 = off",
     )
-    time_limit: int | None = _flag(
+    time_limit: int | None = flag(
         "stop each of the three fits after so many seconds",
         TRAINING,
         default=None,
@@ -187,20 +147,20 @@ class Settings:
         unit="seconds",
         shown_default="no limit",
     )
-    train_nodistill: bool = _flag(
+    train_nodistill: bool = flag(
         "train the baseline; without it there is no gain and no distillation ratio", TRAINING, default=True
     )
-    seed: int = _flag("seed of the hold-out and of all three fits", TRAINING, default=123, minimum=0, maximum=2**32 - 1)
+    seed: int = flag("seed of the hold-out and of all three fits", TRAINING, default=123, minimum=0, maximum=2**32 - 1)
 
-    temperature: float = _flag(
+    temperature: float = flag(
         "divides both logits in the soft label loss; a regression has none", DISTILLATION, default=5.0, above=0
     )
-    temperature_scaling: str = _flag(
+    temperature_scaling: str = flag(
         "multiply the soft label loss by the temperature squared (Hinton et al. 2015) or not (AutoGluon): at 5 that is "
         "25 times the weight",
         DISTILLATION,
         default="none",
-        choices=_names("none", "squared"),
+        choices=names("none", "squared"),
     )
     hard_label_weight: float = _weight("hard_label", 0.1, "weight of the loss against the true labels")
     soft_label_weight: float = _weight("soft_label", 1.0, "weight of the loss against the teacher's softened outputs")
@@ -214,31 +174,31 @@ class Settings:
     rkd_angle_loss_weight: float = _weight(
         "rkd_angle", 0.0, "weight of relational angles within a batch (Park et al. 2019)"
     )
-    soft_label_loss_type: str | None = _flag(
+    soft_label_loss_type: str | None = flag(
         "form of the soft label loss",
         DISTILLATION,
         default=None,
         choices=CLASS_LOSSES,
         shown_default="cross_entropy for classes, mean_square_error for a regression",
     )
-    softmax_regression_loss_type: str = _flag(
+    softmax_regression_loss_type: str = flag(
         "form of the softmax regression loss", DISTILLATION, default="mean_square_error", choices=CLASS_LOSSES
     )
-    output_feature_loss_type: str = _flag(
+    output_feature_loss_type: str = flag(
         "form of the output feature loss", DISTILLATION, default="mean_square_error", choices=FEATURE_LOSSES
     )
 
-    num_gpu: int = _flag(
+    num_gpu: int = flag(
         "GPUs to use; -1 takes all there are, 0 the CPU", MACHINE, default=-1, minimum=-1, hint="-1 = all, 0 = CPU"
     )
-    precision: str = _flag(
+    precision: str = flag(
         "arithmetic of training and prediction; 16 and bf16 are mixed precision; auto is bf16 on a GPU that has it, 16 "
         "on another, 32 on a CPU; what the device lacks becomes 32, with a warning",
         MACHINE,
         default="auto",
         choices=PRECISIONS,
     )
-    num_workers: int = _flag(
+    num_workers: int = flag(
         "processes that load training rows; rows are tokenised once, so this pays for text augmentation only",
         MACHINE,
         default=0,
@@ -246,32 +206,32 @@ class Settings:
         unit="processes",
         changes_result=False,
     )
-    length_grouping: bool = _flag(
+    length_grouping: bool = flag(
         "make batches of rows of about the same length, which need hardly any padding; false takes rows at random",
         MACHINE,
         default=True,
     )
-    compile: bool = _flag(
+    compile: bool = flag(
         "compile the networks with torch.compile before training; takes minutes, pays in long fits on a GPU",
         MACHINE,
         default=False,
     )
-    teacher_outputs: str = _flag(
+    teacher_outputs: str = flag(
         "how the student gets the teacher's outputs: cached computes them once and keeps them on disk, online runs the "
         "teacher in every step",
         MACHINE,
         default="cached",
-        choices=_names("cached", "online"),
+        choices=names("cached", "online"),
     )
-    teacher_outputs_precision: str = _flag(
+    teacher_outputs_precision: str = flag(
         "number format of the kept outputs; 16 halves their size on disk",
         MACHINE,
         default="32",
-        choices=_names("32", "16"),
+        choices=names("32", "16"),
         unit="bits",
     )
 
-    finetuned_model_cache_folder: str = _flag(
+    finetuned_model_cache_folder: str = flag(
         "where teachers, their outputs and baselines are kept",
         OUTPUT,
         default="cache",
@@ -279,20 +239,20 @@ class Settings:
         aliases=("save_path",),
         changes_result=False,
     )
-    resume: bool = _flag(
+    resume: bool = flag(
         "load teacher and baseline from the cache if the same settings made them from the same data",
         OUTPUT,
         default=False,
         changes_result=False,
     )
-    output_folder: str = _flag(
+    output_folder: str = flag(
         "where students, predictions and results.jsonl go",
         OUTPUT,
         default="results",
         kind="folder",
         changes_result=False,
     )
-    verbosity: str = _flag(
+    verbosity: str = flag(
         "how much to print",
         OUTPUT,
         default="normal",
@@ -301,11 +261,11 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        for name, flag in FLAGS.items():
+        for name, declared in FLAGS.items():
             value = getattr(self, name)
             if value is not None:
-                _check_range(name, flag, value)
-                object.__setattr__(self, name, _canonical(flag, _FIELD_TYPES[name], value))
+                check_range(name, declared, value)
+                object.__setattr__(self, name, canonical(declared, _FIELD_TYPES[name], value))
         self._check_demo()
         if self.benchmark == "glue" and not self.demo and self.glue_task is None:
             object.__setattr__(self, "glue_task", "qnli")
@@ -364,13 +324,13 @@ def identity(values: Mapping[str, Any], *, is_regression: bool) -> dict[str, Any
     Where data and checkpoints lie, and on which device the run was, is not part of it; nor is what a loss without
     weight, or a regression, does not use. Names that this version does not know stay.
     """
-    unused = {name for name, flag in FLAGS.items() if not flag.changes_result}
+    unused = {name for name, declared in FLAGS.items() if not declared.changes_result}
     unused.update(("dataset_path", "teacher_model", "student_model", "num_gpu", "precision"))
     if values.get("aug_scale", 0) > 0:
         unused.remove("num_workers")  # each process augments by random numbers of its own
-    for weight, names in _USED_BY_LOSS.items():
+    for weight, used in _USED_BY_LOSS.items():
         if values.get(weight) == 0:
-            unused.update(names)
+            unused.update(used)
     if is_regression:
         unused.update(("temperature", "temperature_scaling"))
     if values.get("teacher_outputs") == "online":
@@ -380,9 +340,7 @@ def identity(values: Mapping[str, Any], *, is_regression: bool) -> dict[str, Any
 
 FLAGS: dict[str, Flag] = {item.name: item.metadata["flag"] for item in fields(Settings) if "flag" in item.metadata}
 _FIELD_TYPES = {item.name: item.type for item in fields(Settings)}
-LOSS_WEIGHTS: dict[str, str] = {name: flag.loss_term for name, flag in FLAGS.items() if flag.loss_term}
-# Two runs that differ in these alone have the same outcome.
-FIELDS_NOT_IN_IDENTITY = tuple(name for name, flag in FLAGS.items() if not flag.changes_result)
+LOSS_WEIGHTS: dict[str, str] = {name: declared.loss_term for name, declared in FLAGS.items() if declared.loss_term}
 _USED_BY_LOSS = {
     "soft_label_weight": ("temperature", "temperature_scaling", "soft_label_loss_type"),
     "softmax_regression_weight": ("softmax_regression_loss_type",),
@@ -435,35 +393,4 @@ def defaults(benchmark: Benchmark, *, demo: bool = False) -> dict[str, Any]:
 
 def flags_of(benchmark: Benchmark) -> dict[str, Flag]:
     """The flags of one script, in the order of its ``--help``."""
-    return {name: flag for name, flag in FLAGS.items() if flag.only in (None, benchmark)}
-
-
-def local_path(path: str) -> str:
-    """One spelling for each place: ``~`` expanded, ``./`` and ``//`` gone. Symbolic links stay."""
-    return os.path.normpath(Path(path).expanduser())
-
-
-def _canonical(flag: Flag, field_type: Any, value: Any) -> Any:
-    if field_type is float:
-        return float(value) + 0.0  # 5 is 5.0, and -0 is 0
-    if isinstance(value, tuple):  # "de en" and "en de" are the same languages
-        return tuple(choice for choice in flag.choices if choice in value)
-    if flag.choices:
-        return flag.choices.get(value, value)
-    if flag.kind == "folder" or (flag.kind == "model" and Path(value).expanduser().is_dir()):
-        return local_path(value)
-    return value
-
-
-def _check_range(name: str, flag: Flag, value: Any) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return
-    if not math.isfinite(value):
-        raise UserError(f"--{name} {value}: needs a finite number")
-    hint = f" ({flag.hint})" if flag.hint else ""
-    if flag.above is not None and value <= flag.above:
-        raise UserError(f"--{name} {value}: needs a number above {flag.above:g}{hint}")
-    if flag.minimum is not None and flag.maximum is not None and not flag.minimum <= value <= flag.maximum:
-        raise UserError(f"--{name} {value}: needs a number from {flag.minimum} to {flag.maximum}{hint}")
-    if flag.minimum is not None and value < flag.minimum:
-        raise UserError(f"--{name} {value}: needs {flag.minimum} or more{hint}")
+    return {name: declared for name, declared in FLAGS.items() if declared.only in (None, benchmark)}

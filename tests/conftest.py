@@ -6,8 +6,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from automm_distill.flag import Benchmark
 from automm_distill.inputs import demo
-from automm_distill.settings import Benchmark, Settings, defaults
+from automm_distill.settings import Settings, defaults
 
 SENTENCES = demo.make_pairs(demo.LANGUAGES["en"], 400, seed=5)
 GERMAN = demo.make_pairs(demo.LANGUAGES["de"], 400, seed=6)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from automm_distill.cli import parse_settings
+from automm_distill.flag import Benchmark
 from automm_distill.losses import TERMS
-from automm_distill.settings import LOSS_WEIGHTS, Benchmark, Settings
+from automm_distill.settings import LOSS_WEIGHTS, Settings
 
 from .conftest import make_settings
 

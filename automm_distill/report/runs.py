@@ -7,8 +7,9 @@ from typing import Any
 
 from automm_distill import results
 from automm_distill.errors import UserError
+from automm_distill.flag import local_path
 from automm_distill.predictions import PREDICTIONS
-from automm_distill.settings import identity, local_path
+from automm_distill.settings import identity
 
 # What a row has had since version 0.1; a row without any of it is older and cannot be reported.
 REQUIRED_FIELDS = (

@@ -11,7 +11,8 @@ from typing import Any, TypedDict
 from automm_distill import cache
 from automm_distill.cli import parse_settings
 from automm_distill.errors import UserError
-from automm_distill.settings import FLAGS, Benchmark, Settings
+from automm_distill.flag import Benchmark
+from automm_distill.settings import FLAGS, Settings
 
 # Part of what makes two trials different ones, but not of ``Settings.identity``, which tells what they are by content.
 _BY_NAME = ("dataset_path", "teacher_model", "student_model", "precision")

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 import automm_distill
-from automm_distill.settings import Benchmark
+from automm_distill.flag import Benchmark
 from automm_distill.sweep import ray_runner
 from automm_distill.sweep.grid import Trial
 

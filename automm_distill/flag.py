@@ -1,0 +1,90 @@
+"""What is declared of a flag, and what follows from it: the check of a value, and its canonical form."""
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from automm_distill.errors import UserError
+
+Benchmark = Literal["glue", "pawsx"]
+
+
+@dataclass(frozen=True)
+class Flag:
+    """How one field of the settings looks on the command line.
+
+    ``choices`` maps each accepted spelling to its canonical one. ``minimum`` and ``maximum`` are inclusive, ``above``
+    is not. ``loss_term`` is the loss that a weight belongs to. ``changes_result`` is False for what may differ between
+    two runs with the same outcome. ``kind`` "model" and "folder" are paths, and get one spelling too.
+    """
+
+    help: str
+    group: str
+    unit: str = ""
+    shown_default: str = ""
+    aliases: tuple[str, ...] = ()
+    choices: Mapping[str, str] = field(default_factory=dict)
+    minimum: float | None = None
+    above: float | None = None
+    maximum: float | None = None
+    hint: str = ""
+    loss_term: str = ""
+    changes_result: bool = True
+    only: Benchmark | None = None
+    kind: str = ""
+    metavar: str = ""
+    switches: Mapping[str, str] = field(default_factory=dict)
+
+
+def flag(help: str, group: str, *, default: Any = ..., **how: Any) -> Any:
+    """A dataclass field with a :class:`Flag`; without ``default`` it has to be given."""
+    metadata = {"flag": Flag(help, group, **how)}
+    return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
+
+
+def names(*names: str) -> Mapping[str, str]:
+    """Choices that have one spelling each."""
+    return {name: name for name in names}
+
+
+def local_path(path: str) -> str:
+    """One spelling for each place: ``~`` expanded, ``./`` and ``//`` gone. Symbolic links stay."""
+    return os.path.normpath(Path(path).expanduser())
+
+
+def canonical(declared: Flag, field_type: Any, value: Any) -> Any:
+    """The one form of a value, however it was spelled."""
+    if field_type is float:
+        return float(value) + 0.0  # 5 is 5.0, and -0 is 0
+    if isinstance(value, tuple):  # "de en" and "en de" are the same languages
+        return tuple(choice for choice in declared.choices if choice in value)
+    if declared.choices:
+        return declared.choices.get(value, value)
+    if declared.kind == "folder" or (declared.kind == "model" and Path(value).expanduser().is_dir()):
+        return local_path(value)
+    return value
+
+
+def check_range(name: str, declared: Flag, value: Any) -> None:
+    """Refuse a number that the flag does not take.
+
+    :raises UserError: naming flag, value and what would work.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return
+    if not math.isfinite(value):
+        raise UserError(f"--{name} {value}: needs a finite number")
+    hint = f" ({declared.hint})" if declared.hint else ""
+    if declared.above is not None and value <= declared.above:
+        raise UserError(f"--{name} {value}: needs a number above {declared.above:g}{hint}")
+    if (
+        declared.minimum is not None
+        and declared.maximum is not None
+        and not declared.minimum <= value <= declared.maximum
+    ):
+        raise UserError(f"--{name} {value}: needs a number from {declared.minimum} to {declared.maximum}{hint}")
+    if declared.minimum is not None and value < declared.minimum:
+        raise UserError(f"--{name} {value}: needs {declared.minimum} or more{hint}")
