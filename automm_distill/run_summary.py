@@ -265,7 +265,7 @@ def _speed_text(row: Row) -> str:
     table = TextTable("", ["", "speed-up", "95 % CI", "rows", "batch"], lines, range(1, 5))
     device, forward = row["device"], row["speed_up"]["forward"]
     tokens = f", rows of {forward['tokens'][0]:.0f} tokens" if forward.get("tokens") else ""
-    where = f"{device['name']}, {device['threads']} threads, precision {device['precision']}{tokens}."
+    where = f"{device['name']}, {_count(device['threads'], 'thread')}, precision {device['precision']}{tokens}."
     return f"{as_markdown(table)}\n\n{where}"
 
 
@@ -275,6 +275,10 @@ def _training_time(row: Row) -> str:
         for role, info in row["training"].items()
     ]
     return f"{', '.join(parts)}; the teacher's outputs {row['seconds'].get('teacher_outputs', 0.0):.0f} s."
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def format_number(value: float | None, form: str) -> str:
