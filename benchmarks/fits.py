@@ -9,7 +9,6 @@ import json
 import resource
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from lightning.pytorch.strategies import Strategy
 
 from automm_distill import automm, teacher_outputs
 from automm_distill.devices import choose_device, prepare_arithmetic
@@ -72,7 +72,7 @@ def run(job: Job) -> dict[str, Any]:
     if variant not in STOCK:
         prepare_arithmetic(on_gpu=device.num_gpus > 0)
 
-    with counted_tokens() as tokens, largest_checkpoint(folder) as checkpoint, timed_loss_log() as loss_log:
+    with counted_tokens() as tokens, largest_checkpoint() as checkpoint, timed_loss_log() as loss_log:
         start = time.perf_counter()
         pass_seconds = 0.0
         if variant in STOCK:
@@ -193,26 +193,19 @@ def timed_loss_log() -> Iterator[dict[str, float]]:
 
 
 @contextmanager
-def largest_checkpoint(folder: Path) -> Iterator[dict[str, int]]:
-    """Bytes of the largest checkpoint that a fit writes to ``folder`` while it trains; they are gone afterwards."""
-    seen, finished = {"bytes": 0}, threading.Event()
+def largest_checkpoint() -> Iterator[dict[str, int]]:
+    """Bytes of the largest checkpoint that a fit writes while it trains; they are gone afterwards."""
+    seen, save = {"bytes": 0}, Strategy.save_checkpoint
 
-    def watch() -> None:
-        while not finished.wait(0.2):
-            for path in folder.glob("*.ckpt"):
-                try:
-                    if path.name != "model.ckpt":
-                        seen["bytes"] = max(seen["bytes"], path.stat().st_size)
-                except FileNotFoundError:
-                    continue
+    def save_and_measure(self: Strategy, checkpoint: dict[str, Any], filepath: Any, *args: Any, **kwargs: Any) -> None:
+        save(self, checkpoint, filepath, *args, **kwargs)
+        seen["bytes"] = max(seen["bytes"], Path(filepath).stat().st_size)
 
-    thread = threading.Thread(target=watch)
-    thread.start()
+    Strategy.save_checkpoint = save_and_measure  # type: ignore[method-assign]
     try:
         yield seen
     finally:
-        finished.set()
-        thread.join()
+        Strategy.save_checkpoint = save  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
