@@ -91,7 +91,9 @@ def run_script(benchmark: Benchmark, argv: Sequence[str] | None = None) -> int:
         return DONE
 
     prog = Path(sys.argv[0]).name  # of the script, or of the installed command
-    return guarded(prog, work, "interrupted; finished models stay in the cache (--resume)")
+    return guarded(
+        prog, work, "interrupted; finished models are kept: the same command with --resume goes on from there"
+    )
 
 
 def _base_type(annotation: Any) -> type:

@@ -121,7 +121,8 @@ def _sections(row: Row) -> Iterator[str]:
     yield "\n".join(f"- {name.replace('_', ' ')}: `{path}`" for name, path in row["paths"].items())
     columns = ", ".join(f'"{column}": [...]' for column in row["text_columns"])
     yield f'Use the student: `MultiModalPredictor.load("{row["paths"]["student"]}").predict({{{columns}}})`'
-    yield f"Compare runs: `python automm_distillation_report.py {Path(row['paths']['results']).parent}`"
+    folder = Path(row["paths"]["results"]).parent
+    yield f"Compare runs: `python automm_distillation_report.py {folder}`, or `automm-distill-report {folder}`"
 
 
 def _title(row: Row) -> str:

@@ -21,7 +21,7 @@ def make_parser(description: str | None) -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("benchmark", choices=tuple(SCRIPT_DEFAULTS), help="which script")
+    parser.add_argument("benchmark", choices=tuple(SCRIPT_DEFAULTS), help="benchmark: which script to run")
     parser.add_argument(
         "--grid",
         action="append",
