@@ -366,15 +366,11 @@ def test_quiet_prints_the_result_only_and_verbose_the_whole_summary(flags, tmp_p
     assert "## Loss terms" in capfd.readouterr().out
 
 
-def test_time_limit_ends_each_fit_and_too_short_a_one_is_a_line(flags, tmp_path, capfd):
+def test_time_limit_ends_each_fit(flags, tmp_path):
     long = [*flags, "--max_epochs", "1000", "--teacher_max_epochs", "1000"]
     assert glue("--glue_task", "rte", *long, "--time_limit", "5") == 0
     (row,) = rows(tmp_path)
     assert all(fit["epochs"] < 1000 and fit["seconds"] < 60 for fit in row["training"].values())
-    capfd.readouterr()
-    assert glue("--glue_task", "rte", *long, "--time_limit", "1", "--max_train_rows", "100") in (0, 1)
-    error = capfd.readouterr().err
-    assert "Traceback" not in error
 
 
 def test_result_is_pruned_by_nobody_while_the_run_goes_on(flags, tmp_path, monkeypatch):
