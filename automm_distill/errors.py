@@ -12,6 +12,11 @@ class TrainingError(Exception):
     """A fit that ended without a usable model: reported as one line, exit status 1."""
 
 
+def first_line(error: BaseException) -> str:
+    """What ``error`` says in one line, or its type where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 OUT_OF_MEMORY_REMEDY = (
     "try a smaller --per_gpu_batch_size (with the same --batch_size the optimizer steps stay the same)"
 )

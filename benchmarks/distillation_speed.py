@@ -29,6 +29,7 @@ from automm_distill import logs
 from automm_distill.command import DONE, Parser, guarded
 from automm_distill.errors import TrainingError, UserError
 from automm_distill.inputs import splits
+from automm_distill.inputs.cleaning import clean
 from automm_distill.inputs.demo import Shape, make_checkpoint
 from automm_distill.inputs.raw_rows import read_splits
 from automm_distill.tasks import GLUE_TASKS
@@ -153,11 +154,11 @@ def read_rows(args: argparse.Namespace, folder: Path) -> pd.DataFrame:
     """The same random rows for all variants; a smaller set is part of a larger one."""
     raw = read_splits(Path(args.dataset_path), TASK, ("train", "validation"))
     needed = args.validation_rows + args.rows * max(args.growth)
-    rows = splits.clean(raw["train"], TASK, "qnli/train").sample(frac=1, random_state=7).iloc[:needed]
+    rows = clean(raw["train"], TASK, "qnli/train").sample(frac=1, random_state=7).iloc[:needed]
     if len(rows) < needed:
         raise UserError(f"--rows {args.rows} --growth {max(args.growth)}: only {len(rows)} rows there")
     write(rows.iloc[: args.validation_rows], folder, "validation")
-    write(splits.cut(splits.clean(raw["validation"], TASK, "qnli/validation"), args.test_rows, 1), folder, "test")
+    write(splits.cut(clean(raw["validation"], TASK, "qnli/validation"), args.test_rows, 1), folder, "test")
     return rows.iloc[args.validation_rows :].reset_index(drop=True)
 
 

@@ -15,8 +15,9 @@ import pytest
 
 from automm_distill.errors import UserError
 from automm_distill.inputs import hub
+from automm_distill.inputs.cleaning import NO_TRANSLATION, clean
 from automm_distill.inputs.raw_rows import read_splits
-from automm_distill.inputs.splits import NO_TRANSLATION, TrainValidation, clean, cut, hold_out, load_splits
+from automm_distill.inputs.splits import TrainValidation, cut, hold_out, load_splits
 from automm_distill.tasks import GLUE_TASKS, pawsx_task
 
 from .conftest import make_settings, write_splits

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +12,12 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from automm_distill.errors import UserError
+from automm_distill.inputs.cleaning import clean
 from automm_distill.inputs.raw_rows import read_splits
 from automm_distill.settings import Settings
 from automm_distill.tasks import Task
 
 log = logging.getLogger(__name__)
-
-NO_TRANSLATION = "NS"  # how PAWS-X marks a sentence that was never translated
 
 
 @dataclass(frozen=True)
@@ -75,43 +74,6 @@ def load_splits(settings: Settings, folder: Path) -> Splits:
     frames, fingerprint = _load(task, task.splits, settings, folder)
     data = hold_out(frames["train"], task, settings.seed)
     return Splits(data, data, {name: frames[split] for name, split in task.test_splits}, fingerprint)
-
-
-def clean(raw: pd.DataFrame, task: Task, where: str) -> pd.DataFrame:
-    """Rename the text columns for the models, make labels numbers, drop and count what cannot be used.
-
-    Rows without a label (empty or -1, as in GLUE's test files) or without text (empty, or PAWS-X's "NS") are dropped.
-
-    :return: columns ``id`` (text), ``task.model_columns`` (text), ``label`` (int64, or float64 for a regression).
-    :raises UserError: on a missing column, a label that the task does not have, or no row left.
-    """
-    missing = [column for column in (*task.text_columns, "label") if column not in raw]
-    if missing:
-        raise UserError(f"{where}: column {missing[0]!r} is missing; found {', '.join(map(str, raw.columns))}")
-    frame = pd.DataFrame({"id": _ids(raw)})
-    for column, source in zip(task.model_columns, task.text_columns, strict=True):
-        frame[column] = raw[source].fillna("").astype(str).to_numpy()
-    names = {name: number for number, name in enumerate(task.classes)}
-    nested = raw["label"][raw["label"].map(lambda label: not isinstance(label, Hashable))]
-    if len(nested):
-        raise UserError(f"{where}: label {nested.iloc[0]!r} is not {_valid_labels(task)}")
-    labels = raw["label"].map(lambda label: names.get(label, label)).replace("", None)
-    frame["label"] = pd.to_numeric(labels, errors="coerce").to_numpy()
-    _refuse_unreadable_labels(labels, frame["label"], task, where)
-
-    unlabelled = frame["label"].isna() | (frame["label"] == -1)
-    texts = frame[list(task.model_columns)]
-    textless = ~unlabelled & (texts.apply(lambda text: text.str.strip() == "") | (texts == NO_TRANSLATION)).any(axis=1)
-    for what, rows in (("without a label", unlabelled), ("without text", textless)):
-        if rows.any():
-            log.info("%s: dropped %s of %s rows %s", where, f"{rows.sum():,}", f"{len(frame):,}", what)
-    frame = frame[~unlabelled & ~textless].reset_index(drop=True)
-    if frame.empty:
-        raise UserError(f"{where}: no row is left with a text and a label (of {len(raw):,})")
-    _refuse_foreign_labels(frame["label"], task, where)
-    if not task.is_regression:
-        frame["label"] = frame["label"].astype("int64")
-    return frame
 
 
 def cut(frame: pd.DataFrame, rows: int | None, seed: int) -> pd.DataFrame:
@@ -176,40 +138,8 @@ def _join(rows: Mapping[str, Mapping[str, pd.DataFrame]], languages: tuple[str, 
     )
 
 
-def _ids(raw: pd.DataFrame) -> list[str]:
-    for column in ("idx", "id"):
-        if column in raw:
-            return [_one_spelling(value) for value in raw[column]]
-    return [str(number) for number in range(len(raw))]
-
-
-def _one_spelling(value: object) -> str:
-    """1, 1.0 and "1.0" are the same id: a column with one missing entry is read as numbers with a point."""
-    text = str(value)
-    whole, point, zeros = text.partition(".")
-    return whole if point and whole.lstrip("-").isdigit() and set(zeros) == {"0"} else text
-
-
 def _warn_if_no_ids_are_shared(tests: Mapping[str, pd.DataFrame]) -> None:
     """Intervals for all languages together rely on the id that a sentence pair has in each of them."""
     ids = [set(frame["id"]) for frame in tests.values()]
     if len(ids) > 1 and not set.intersection(*ids):
         log.warning("the test sets of %s share no ids: their rows are taken as independent", ", ".join(tests))
-
-
-def _valid_labels(task: Task) -> str:
-    if task.label_range is not None:
-        return "a number from {:g} to {:g}".format(*task.label_range)
-    return "one of " + ", ".join(f"{number} ({name})" for number, name in enumerate(task.classes))
-
-
-def _refuse_unreadable_labels(labels: pd.Series, numbers: pd.Series, task: Task, where: str) -> None:
-    unreadable = labels[numbers.isna().to_numpy() & labels.notna().to_numpy()]
-    if len(unreadable):
-        raise UserError(f"{where}: label {unreadable.iloc[0]!r} is not {_valid_labels(task)}")
-
-
-def _refuse_foreign_labels(labels: pd.Series, task: Task, where: str) -> None:
-    known = labels.between(*task.label_range) if task.label_range else labels.isin(range(len(task.classes)))
-    if not known.all():
-        raise UserError(f"{where}: label {labels[~known].iloc[0]:g} is not {_valid_labels(task)}")
