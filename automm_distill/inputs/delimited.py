@@ -36,7 +36,7 @@ QQP_SHORT_LINES = 0.01  # the largest share of them; more is another fault
 
 _DOUBLED = 'fields are enclosed in quotation marks where they need it (" within is "")'
 _BACKSLASHED = 'a quotation mark within a field is written \\"'
-_LOOSE_MARK = "has a quotation mark that neither encloses a field nor is doubled within one"
+_LOOSE_MARK = "has a quotation mark that neither encloses a field nor is doubled or escaped within one"
 _CHARACTERS = "quotation marks are part of the texts"
 
 _INDEX = re.compile(r"Unnamed: \d+(\.\d+)*")  # how pandas calls the index that it wrote without a name
@@ -180,9 +180,11 @@ def _cut_qqp(path: Path) -> list[Record]:
     """As :func:`_cut`, but in the archive of QQP the few lines that end early are left out, and counted."""
     records = list(_cut(path))
     short = [line for line, fields in records if len(fields) < len(QQP_HEADER)]
-    if records[0][1] != QQP_HEADER or len(short) > QQP_SHORT_LINES * len(records):
+    if records[0][1] != QQP_HEADER or not 0 < len(short) <= QQP_SHORT_LINES * len(records):
         return records
-    log.info("%s: dropped %s lines that end early, the first is line %s", path, f"{len(short):,}", short[0])
+    log.info(
+        "%s: %s of %s lines end early and are dropped, first line %s", path, len(short), f"{len(records):,}", short[0]
+    )
     return [record for record in records if len(record[1]) >= len(QQP_HEADER)]
 
 
@@ -201,12 +203,14 @@ def _quoted(path: Path, separator: str, refused: re.Pattern[str]) -> Iterator[Re
 
 def _backslashed(path: Path, separator: str) -> Iterator[Record]:
     """Records in which a backslash precedes quotation marks, separators, line ends and backslashes that are text."""
-    within = re.compile(rf'[^{separator}\r\n]"[^{separator}\r\n]')
+    # The csv module checks what follows a closing quotation mark only where marks are doubled.
+    field = rf'(?:"[^"]*"|[^"{separator}\r\n]*)'
+    well_formed = re.compile(rf"{field}(?:[{separator}]{field})*[\r\n]*")
     for number, raw, fields in _records(path, delimiter=separator, escapechar="\\", doublequote=False):
         for pair in _BACKSLASH_PAIR.finditer(raw):
             if pair[1] not in f'"\\\r\n{separator}':
                 raise MisfitError(number, f"has a backslash before {pair[1]!r}, which says nothing")
-        if '"' in raw and within.search(_BACKSLASH_PAIR.sub("__", raw)):
+        if '"' in raw and not well_formed.fullmatch(_BACKSLASH_PAIR.sub("__", raw)):
             raise MisfitError(number, _LOOSE_MARK)
         yield number, fields
 

@@ -83,7 +83,7 @@ def _rows_of(document: Any, path: Path) -> list[Any]:
             return [document]
 
 
-def _rows_of_columns(columns: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
+def _rows_of_columns(columns: Mapping[str, Any], path: Path) -> list[Any]:
     """Rows of ``{column: {row: value}}``, ``{column: [value]}`` or ``{row: {column: value}}`` (rows are numbers)."""
     keyed = {}
     for name, values in columns.items():
