@@ -2,10 +2,11 @@ r"""CSV and TSV: every row has the fields that the header names, or the file is 
 
 Several customs share these two suffixes. A reading is one custom; a file is read by the first that explains all of it:
 
-- CSV: as RFC 4180 says (fields in quotation marks, those within doubled), else with ``\"`` for a quotation mark within,
-  as Spark and MySQL write it.
+- CSV: as RFC 4180 says (a field with a separator or a quotation mark is enclosed in marks, those within are doubled);
+  with ``\"`` for a mark within, as Spark and MySQL write it; cut at separators, if no field begins with a mark.
 - TSV: lines cut at tabs, with quotation marks as characters, as GLUE and PAWS-X are distributed. But when all cells
-  with a quotation mark are enclosed, as pandas, R and Excel do it, the marks are not part of the text.
+  with a quotation mark are enclosed, as pandas, R and Excel do it, the marks are not part of the text. Fields with tabs
+  or line breaks are only read when the whole file is written so.
 
 The separator is looked for in the header, because Excel writes semicolons in half of Europe.
 
@@ -91,26 +92,27 @@ def read_delimited(path: Path, columns: Sequence[str] | None, usual: str) -> pd.
 def _find_separator(path: Path, usual: str) -> str:
     header = next((line for line in lines(path) if not line.isspace()), "")
     fields = {separator: len(next(csv.reader([header], delimiter=separator), [])) for separator in SEPARATORS}
-    return (
-        usual if fields[usual] > 1 else max(SEPARATORS, key=lambda separator: (fields[separator], separator == usual))
-    )
+    if fields[usual] > 1:
+        return usual
+    return max(SEPARATORS, key=lambda separator: (fields[separator], separator == usual))
 
 
 def _read_csv(path: Path, columns: Sequence[str] | None, separator: str) -> Table:
     readings: dict[str, Reading] = {
-        "": partial(_quoted, separator=separator, refused=re.compile(r'^\s+"|\\"')),
+        "": partial(_quoted, separator=separator),
         _BACKSLASHED: partial(_backslashed, separator=separator),
+        _CHARACTERS: partial(_unenclosed, separator=separator),
     }
     return _first_that_fits(path, columns, readings)
 
 
 def _read_tabbed(path: Path, columns: Sequence[str] | None) -> Table:
     quoted: dict[str, Reading] = {
-        _DOUBLED: partial(_quoted, separator="\t", refused=re.compile('"')),
+        _DOUBLED: partial(_quoted, separator="\t"),
         _BACKSLASHED: partial(_backslashed, separator="\t"),
     }
     try:
-        table = _collect(_cut(path), columns)
+        table = _collect(_cut(path, "\t"), columns)
     except MisfitError:
         return _first_that_fits(path, columns, {**quoted, "": _cut_qqp})
     custom = _custom_of_marks(table)
@@ -133,9 +135,13 @@ def _custom_of_marks(table: Table) -> str:
         or any(all(map(_ENCLOSED.fullmatch, column)) for column in zip(*table.rows, strict=True))
     ):
         return _DOUBLED
-    if any('\\"' in cell for cell in marked) and all(map(_ESCAPED.fullmatch, marked)):
-        return _BACKSLASHED
-    return _CHARACTERS if any(cell.startswith('"') for cell in marked) else ""
+    enclosed = any(cell.startswith('"') for cell in marked)
+    if any('\\"' in cell for cell in marked):
+        # Marks that enclose nothing are the weaker sign; then there must be no backslash that is text, either.
+        cells = marked if enclosed else [cell for row in table.rows for cell in row if '"' in cell or "\\" in cell]
+        if all(map(_ESCAPED.fullmatch, cells)):
+            return _BACKSLASHED
+    return _CHARACTERS if enclosed else ""
 
 
 def _first_that_fits(path: Path, columns: Sequence[str] | None, readings: Mapping[str, Reading]) -> Table:
@@ -169,16 +175,16 @@ def _collect(records: Iterable[Record], columns: Sequence[str] | None) -> Table:
     return Table(header or (), rows)
 
 
-def _cut(path: Path) -> Iterator[Record]:
-    """Lines cut at tabs."""
+def _cut(path: Path, separator: str) -> Iterator[Record]:
+    """Lines cut at ``separator``."""
     for number, line in enumerate(lines(path), 1):
         if not line.isspace():
-            yield number, line.rstrip("\r\n").split("\t")
+            yield number, line.rstrip("\r\n").split(separator)
 
 
 def _cut_qqp(path: Path) -> list[Record]:
     """As :func:`_cut`, but in the archive of QQP the few lines that end early are left out, and counted."""
-    records = list(_cut(path))
+    records = list(_cut(path, "\t"))
     short = [line for line, fields in records if len(fields) < len(QQP_HEADER)]
     if records[0][1] != QQP_HEADER or not 0 < len(short) <= QQP_SHORT_LINES * len(records):
         return records
@@ -188,16 +194,21 @@ def _cut_qqp(path: Path) -> list[Record]:
     return [record for record in records if len(record[1]) >= len(QQP_HEADER)]
 
 
-def _quoted(path: Path, separator: str, refused: re.Pattern[str]) -> Iterator[Record]:
-    """Records as RFC 4180 has them.
-
-    :param refused: what must not be in a field that has quotation marks and is not enclosed in them.
-    """
+def _quoted(path: Path, separator: str) -> Iterator[Record]:
+    """Records as RFC 4180 has them: a field with a quotation mark is enclosed in them."""
     for number, raw, fields in _records(path, delimiter=separator):
         if '"' in raw:
             for field in fields:
-                if refused.search(field) and '"{}"'.format(field.replace('"', '""')) not in raw:
+                if '"' in field and '"{}"'.format(field.replace('"', '""')) not in raw:
                     raise MisfitError(number, _LOOSE_MARK)
+        yield number, fields
+
+
+def _unenclosed(path: Path, separator: str) -> Iterator[Record]:
+    """Lines cut at ``separator``, with quotation marks in the middle of texts only."""
+    for number, fields in _cut(path, separator):
+        if any(field.lstrip().startswith('"') or '\\"' in field for field in fields):
+            raise MisfitError(number, _LOOSE_MARK)
         yield number, fields
 
 
@@ -206,13 +217,19 @@ def _backslashed(path: Path, separator: str) -> Iterator[Record]:
     # The csv module checks what follows a closing quotation mark only where marks are doubled.
     field = rf'(?:"[^"]*"|[^"{separator}\r\n]*)'
     well_formed = re.compile(rf"{field}(?:[{separator}]{field})*[\r\n]*")
+    escaped_marks = 0
     for number, raw, fields in _records(path, delimiter=separator, escapechar="\\", doublequote=False):
         for pair in _BACKSLASH_PAIR.finditer(raw):
             if pair[1] not in f'"\\\r\n{separator}':
-                raise MisfitError(number, f"has a backslash before {pair[1]!r}, which says nothing")
+                raise MisfitError(
+                    number, f'has a backslash before {pair[1]!r}; where \\" is a mark, a backslash is \\\\'
+                )
+            escaped_marks += pair[1] == '"'
         if '"' in raw and not well_formed.fullmatch(_BACKSLASH_PAIR.sub("__", raw)):
             raise MisfitError(number, _LOOSE_MARK)
         yield number, fields
+    if not escaped_marks:
+        raise MisfitError(0, "has no such mark")  # another reading is at fault, and came further
 
 
 def _records(path: Path, **dialect: str | bool) -> Iterator[tuple[int, str, list[str]]]:

@@ -1,5 +1,6 @@
 """Files that are not what their name says: told by their first bytes, before a reader makes nonsense of them."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from automm_distill.errors import UserError
@@ -31,7 +32,7 @@ def refuse_other_kinds(path: Path, head: bytes) -> None:
             raise UserError(f"--dataset_path: {path} {what}")
 
 
-def unusable_text(values: list[object]) -> int | None:
+def unusable_text(values: Iterable[object]) -> int | None:
     """The position of the first text that no tokenizer can read: with a NUL, or with half of a surrogate pair."""
     for position, value in enumerate(values):
         if isinstance(value, str) and ("\0" in value or not _can_be_encoded(value)):
