@@ -31,7 +31,7 @@ def read_splits(folder: Path, task: Task, splits: Sequence[str]) -> dict[str, pd
 
 def _read_split(local: Path, split: str) -> pd.DataFrame:
     for suffix in FORMATS:
-        path = local / f"{split}.{suffix}"
+        path = local / f"{split}{suffix}"
         if path.is_file():
             return read_file(path)
     raise UserError(

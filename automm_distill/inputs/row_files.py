@@ -1,29 +1,42 @@
 """One file of rows -> a frame, with the values as the file has them."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from automm_distill.errors import UserError, first_line
+from automm_distill.errors import UserError
+from automm_distill.inputs.arrow_files import name_classes, read_arrow, read_parquet
+from automm_distill.inputs.delimited import read_delimited
+from automm_distill.inputs.json_rows import read_json
 
-FORMATS = ("parquet", "csv", "tsv", "jsonl")
+__all__ = ["FORMATS", "name_classes", "read_file"]
+
+_SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    ".parquet": read_parquet,
+    ".arrow": read_arrow,
+    ".jsonl": read_json,
+    ".json": read_json,
+}
+_TEXT = (*_SEPARATORS, ".jsonl", ".json")
+
+# Suffixes of files that can be read; of two files for the same rows the first is preferred.
+FORMATS = (".parquet", ".arrow", *_TEXT, *(f"{suffix}.gz" for suffix in _TEXT))
 
 
-def read_file(path: Path) -> pd.DataFrame:
-    """The rows of ``path``, whose name says its format.
+def read_file(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """The rows of ``path``, whose suffix says its format.
 
-    :raises UserError: when it cannot be read.
+    CSV and TSV give text as it is written, JSON and Parquet the types of the file.
+
+    :param columns: names of the columns of a CSV or TSV file without a header line.
+    :raises UserError: when it cannot be read as what it says it is: with path, line or row, and reason.
     """
-    try:
-        match path.suffix:
-            case ".parquet":
-                return pd.read_parquet(path)
-            case ".jsonl":
-                return pd.read_json(path, lines=True, dtype=False)
-            case ".csv":
-                return pd.read_csv(path, keep_default_na=False)
-            case _:
-                # GLUE and PAWS-X are distributed as TSV in which a quotation mark is a character like any other.
-                return pd.read_csv(path, sep="\t", quoting=3, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"--dataset_path: {path} cannot be read: {first_line(error)}") from error
+    name = path.name.lower()
+    if not name.endswith(FORMATS):
+        raise UserError(f"--dataset_path: {path} has none of the suffixes {', '.join(FORMATS)}")
+    suffix = Path(name.removesuffix(".gz")).suffix
+    if suffix in _SEPARATORS:
+        return read_delimited(path, columns, _SEPARATORS[suffix])
+    return _READERS[suffix](path)

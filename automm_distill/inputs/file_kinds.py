@@ -1,0 +1,48 @@
+"""Files that are not what their name says: told by their first bytes, before a reader makes nonsense of them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from automm_distill.errors import UserError
+
+HEAD = 512  # bytes that `refuse_other_kinds` needs
+
+# How files begin that often lie where rows should be, what they are, and what to do.
+_OTHER_KINDS = {
+    b"version https://git-lfs": "is a git-lfs pointer, not the file itself: fetch it with git lfs pull",
+    b"<!doctype html": "is a web page, not rows: download the file itself",
+    b"<html": "is a web page, not rows: download the file itself",
+    b"<?xml": "is XML, not rows (often a server's answer that there is no such file): download the file itself",
+    b"pk\x03\x04": "is a ZIP archive or an Excel workbook: unpack it, or save the sheet as CSV",
+    b"\xd0\xcf\x11\xe0": "is an Excel workbook: save the sheet as CSV",
+}
+
+
+def refuse_other_kinds(path: Path, head: bytes) -> None:
+    """Refuse what no reader of rows can read.
+
+    :param head: the first :data:`HEAD` bytes of ``path``, decompressed.
+    :raises UserError: when the file is empty, or one of the kinds above.
+    """
+    if not head:
+        raise UserError(f"--dataset_path: {path} is empty")
+    beginning = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    for magic, what in _OTHER_KINDS.items():
+        if beginning.startswith(magic):
+            raise UserError(f"--dataset_path: {path} {what}")
+
+
+def unusable_text(values: Iterable[object]) -> int | None:
+    """The position of the first text that no tokenizer can read: with a NUL, or with half of a surrogate pair."""
+    for position, value in enumerate(values):
+        if isinstance(value, str) and ("\0" in value or not _can_be_encoded(value)):
+            return position
+    return None
+
+
+def _can_be_encoded(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
