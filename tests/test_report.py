@@ -496,9 +496,11 @@ def test_a_gain_of_zero_is_neither_better_nor_worse(tmp_path):
     leave_run(tmp_path, make_settings(), "run", skills=skills, exactly=True)
     (result,) = markdown.evaluate(load_runs([tmp_path]))
     assert result.summaries[0].gain.mean == 0
-    assert result.decisions[0].verdict == "no clear difference"
+    assert result.decisions[0].verdict == "same answers"
     (answer,) = markdown.sentences(result)
-    assert "is 0.8000, equal to the baseline's" in answer
+    assert answer.endswith(
+        "is 0.8000, equal to the baseline's. Student and baseline gave the same answer on all 400 rows."
+    )
     assert "better" not in answer
     assert "worse" not in answer
     assert direction(0.1 + 0.2 - 0.3) == "equal", "but for rounding"
