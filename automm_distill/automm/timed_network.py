@@ -36,7 +36,7 @@ class TimedNetwork:
                 text_segment_num=2,
             )
         self.network = network.to(self.device)
-        self.vocabulary = len(network.tokenizer)
+        self.vocabulary = network.model.get_input_embeddings().num_embeddings
         self.optimizer = torch.optim.AdamW(network.parameters(), lr=0.0, fused=True)
 
     def training_seconds(self, rows: int, tokens: int) -> float:

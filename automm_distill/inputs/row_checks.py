@@ -67,8 +67,8 @@ def tell_of_cut_rows(splits: Splits, task: Task, checkpoints: Mapping[str, Check
 
 
 def sample(frame: pd.DataFrame, rows: int = SAMPLE) -> pd.DataFrame:
-    """``rows`` rows at equal distances, or all if there are no more."""
-    return frame.iloc[np.unique(np.linspace(0, len(frame) - 1, min(rows, len(frame)), dtype=int))]
+    """``rows`` rows at random, always the same ones, or all if there are no more."""
+    return frame.sample(min(rows, len(frame)), random_state=0)
 
 
 def load_tokenizer(checkpoint: Path) -> Any:
@@ -87,13 +87,16 @@ def max_tokens(checkpoint: Path, tokenizer: Any) -> int:
 
 
 def token_counts(tokenizer: Any, texts: pd.DataFrame) -> np.ndarray:
-    """Tokens of each row, uncut, shape (rows,): of all its columns, a separator after each, and one in front."""
+    """Tokens of each row, uncut, shape (rows,).
+
+    As AutoGluon joins columns (data/process_text.py:155): a separator after each, and in front [CLS], if there is one.
+    """
     columns = [
         tokenizer(texts[column].tolist(), add_special_tokens=False, return_attention_mask=False, verbose=False)
         for column in texts
     ]
     lengths = [np.array([len(tokens) for tokens in column["input_ids"]]) for column in columns]
-    return np.sum(lengths, axis=0) + len(lengths) + 1
+    return np.sum(lengths, axis=0) + len(lengths) + (tokenizer.cls_token_id is not None)
 
 
 def _tell_of_repeats(name: str, texts: pd.Series, classes: pd.Series | None) -> None:
