@@ -45,7 +45,8 @@ def tell(context: RunContext) -> None:
     roles = [role for role in _roles(context) if not is_cached(role, context)]
     if sum(_guess(context, role) for role in roles) < WORTH_SAYING:
         return
-    seconds = estimate(context, roles)
+    measured = {network: measure(context, network) for network in dict.fromkeys(map(_network, roles))}
+    seconds = {role: estimate(context, role, measured[_network(role)]) for role in roles}
     if sum(seconds.values()) < WORTH_SAYING:
         return
     device = context.device
@@ -58,20 +59,22 @@ def tell(context: RunContext) -> None:
     )
 
 
-def estimate(context: RunContext, roles: list[str]) -> dict[str, float]:
-    """Seconds of the fits of these roles, with all that belongs to them but the start of libraries and writing."""
-    of_network: dict[str, PassSeconds] = {}
-    seconds = {}
-    for role in roles:
-        network = "teacher" if role == "teacher" else "student"
-        if network not in of_network:
-            of_network[network] = measure(context, network)
-        seconds[role] = _fit_seconds(context, role, of_network[network])
-    if "teacher" in roles:
-        passes = 1 if context.settings.teacher_outputs == "cached" else context.settings.max_epochs
-        outputs = passes * len(context.splits.student.train) * of_network["teacher"].forward
-        seconds["teacher"] += outputs / max(1, context.device.num_gpus)
-    return seconds
+def estimate(context: RunContext, role: str, of_pass: PassSeconds) -> float:
+    """Seconds of training, validation, and the predictions for all rows that the model is scored on.
+
+    The teacher's has its outputs for the student's training rows too. Left out: starting libraries, writing files.
+    """
+    data, settings, devices = context.data(role), context.settings, max(1, context.device.num_gpus)
+    forward = of_pass.forward / devices
+    epoch = len(data.train) * of_pass.training / devices + VALIDATIONS * len(data.validation) * forward
+    epoch += math.ceil(len(data.train) / settings.batch_size) * of_pass.step
+    fit = _epochs(context, role) * epoch + AVERAGED * len(data.validation) * forward
+    if settings.time_limit is not None:
+        fit = min(fit, settings.time_limit)
+    if role == "teacher":
+        passes = 1 if settings.teacher_outputs == "cached" else settings.max_epochs
+        fit += passes * len(context.splits.student.train) * forward
+    return fit + sum(map(len, context.eval_sets.values())) * of_pass.forward
 
 
 def measure(context: RunContext, role: str) -> PassSeconds:
@@ -117,6 +120,11 @@ def _roles(context: RunContext) -> list[str]:
     return ["teacher", *(["baseline"] if context.settings.train_nodistill else []), "student"]
 
 
+def _network(role: str) -> str:
+    """Baseline and student are the same network."""
+    return "teacher" if role == "teacher" else "student"
+
+
 def _epochs(context: RunContext, role: str) -> int:
     return context.settings.teacher_max_epochs if role == "teacher" else context.settings.max_epochs
 
@@ -129,18 +137,6 @@ def _guess(context: RunContext, role: str) -> float:
     operations = OPERATIONS_PER_WEIGHT * network.layer_parameters * tokens * len(train) * _epochs(context, role)
     device = context.device
     return operations / (GPU_SPEED * device.num_gpus if device.num_gpus else THREAD_SPEED * device.threads)
-
-
-def _fit_seconds(context: RunContext, role: str, of_pass: PassSeconds) -> float:
-    """Training, validation, and the predictions for all rows that the model is scored on."""
-    data, settings, devices = context.data(role), context.settings, max(1, context.device.num_gpus)
-    validation = len(data.validation) * of_pass.forward / devices
-    epoch = len(data.train) * of_pass.training / devices + VALIDATIONS * validation
-    epoch += math.ceil(len(data.train) / settings.batch_size) * of_pass.step
-    fit = _epochs(context, role) * epoch + AVERAGED * validation
-    if settings.time_limit is not None:
-        fit = min(fit, settings.time_limit)
-    return fit + sum(map(len, context.eval_sets.values())) * of_pass.forward
 
 
 def _batch_lengths(lengths: np.ndarray, rows: int, *, grouped: bool) -> np.ndarray:

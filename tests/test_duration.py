@@ -21,8 +21,6 @@ from automm_distill.training import finetune_or_load, is_cached
 from .conftest import SENTENCES, make_settings
 from .fits import CPU, FRAME, RTE, rows_of
 
-ROLES = ["teacher", "baseline", "student"]
-
 
 def context(checkpoints: Path, folder: Path, **settings: Any) -> RunContext:
     """A run on 64 training, 32 validation and 50 test rows."""
@@ -56,27 +54,22 @@ def test_time_as_people_say_it(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
 
 
-def test_seconds_of_a_fit_by_hand(checkpoints, tmp_path):
-    """3 epochs of 64 rows in 2 steps each, 2 * 32 rows validated; 3 more validations; 50 + 32 rows predicted."""
-    run = context(checkpoints, tmp_path, max_epochs=3)
-    of_pass = PassSeconds(training=1.0, forward=0.1, step=5.0)
-    expected = 3 * (64 + 2 * 5 + 2 * 3.2) + 3 * 3.2 + 8.2
-    assert duration._fit_seconds(run, "student", of_pass) == pytest.approx(expected)
-    limited = context(checkpoints, tmp_path, max_epochs=3, time_limit=100)
-    assert duration._fit_seconds(limited, "student", of_pass) == pytest.approx(100 + 8.2)
-    on_two = replace(run, device=replace(CPU, num_gpus=2))
-    expected = 3 * (32 + 2 * 5 + 2 * 1.6) + 3 * 1.6 + 8.2
-    assert duration._fit_seconds(on_two, "student", of_pass) == pytest.approx(expected)
-
-
-def test_more_epochs_take_more_time_and_the_teacher_reads_the_students_rows_too(checkpoints, tmp_path):
-    """Two measurements of the same tiny network may differ by much; thirty times as many epochs are more than that."""
-    one, thirty = (estimate(context(checkpoints, tmp_path, max_epochs=n), ROLES) for n in (1, 30))
-    assert list(one) == ROLES
-    assert one["baseline"] == one["student"], "they are the same network"
-    assert 5 < thirty["student"] / one["student"] < 180
-    online = estimate(context(checkpoints, tmp_path, max_epochs=1000, teacher_outputs="online"), ["teacher"])
-    assert online["teacher"] > 10 * one["teacher"], "and reads them in every epoch, where its outputs are not kept"
+@pytest.mark.parametrize(
+    ("role", "gpus", "settings", "expected"),
+    [
+        # 3 epochs of 64 rows in 2 steps, 2 * 32 rows validated; 3 more validations; 50 + 32 rows predicted.
+        ("student", 0, {}, 3 * (64 + 2 * 5 + 2 * 3.2) + 3 * 3.2 + 8.2),
+        ("student", 2, {}, 3 * (32 + 2 * 5 + 2 * 1.6) + 3 * 1.6 + 8.2),
+        ("student", 0, {"time_limit": 100}, 100 + 8.2),
+        # The teacher reads the student's 64 rows too: once, or in each of the student's 3 epochs.
+        ("teacher", 0, {}, (64 + 2 * 5 + 2 * 3.2) + 3 * 3.2 + 6.4 + 8.2),
+        ("teacher", 0, {"teacher_outputs": "online"}, (64 + 2 * 5 + 2 * 3.2) + 3 * 3.2 + 3 * 6.4 + 8.2),
+    ],
+)
+def test_seconds_of_a_model_by_hand(checkpoints, tmp_path, role, gpus, settings, expected):
+    run = context(checkpoints, tmp_path, max_epochs=3, **settings)
+    run = replace(run, device=replace(CPU, num_gpus=gpus))
+    assert estimate(run, role, PassSeconds(training=1.0, forward=0.1, step=5.0)) == pytest.approx(expected)
 
 
 def test_short_run_is_not_timed_and_a_long_one_is_told_in_one_line(checkpoints, tmp_path, caplog):
@@ -141,5 +134,5 @@ def test_estimate_is_that_of_a_real_fit_within_a_factor_of_two(tmp_path):
         demo.make_checkpoint(tmp_path / role, SENTENCES["sentence1"], demo.Shape(6, 384, 6, longest=128), seed=1)
     run = context(tmp_path, tmp_path, max_epochs=20, teacher_max_epochs=20)
     teacher = finetune_or_load("teacher", run)
-    estimated = duration._fit_seconds(run, "teacher", measure(run, "teacher"))
+    estimated = estimate(run, "teacher", measure(run, "teacher"))
     assert estimated / 2 < teacher.seconds["teacher"] + teacher.seconds["prediction"] < estimated * 2
