@@ -1,6 +1,7 @@
 """The command line of the scripts, made from the fields of ``Settings``."""
 
 import argparse
+import logging
 import sys
 import types
 import typing
@@ -13,6 +14,8 @@ from automm_distill.command import DONE, Parser, guarded
 from automm_distill.errors import UserError
 from automm_distill.flag import Benchmark, Flag
 from automm_distill.settings import SCRIPT_DEFAULTS, Settings, defaults, flags_of
+
+log = logging.getLogger(__name__)
 
 
 def parse_bool(text: str) -> bool:
@@ -53,12 +56,19 @@ def parse_settings(benchmark: Benchmark, argv: Sequence[str] | None = None) -> S
     :raises SystemExit: with status 2, or 0 after ``--help``.
     """
     parser = make_parser(benchmark)
-    given = vars(parser.parse_args(argv))
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    given = _given(parser, argv)
     try:
         return Settings(benchmark=benchmark, **(defaults(benchmark, demo=given.get("demo", False)) | given))
     except UserError as error:
         parser.error(str(error))
+
+
+def flags_without_effect(settings: Settings, argv: Sequence[str] | None = None) -> list[str]:
+    """A line for each flag in ``argv`` that changes nothing beside the others."""
+    given = _given(make_parser(settings.benchmark), argv)
+    return [
+        f"--{name}: has no effect, since {reason}" for name, reason in settings.without_effect.items() if name in given
+    ]
 
 
 def describe_default(flag: Flag, value: Any) -> str:
@@ -84,6 +94,8 @@ def run_script(benchmark: Benchmark, argv: Sequence[str] | None = None) -> int:
         from automm_distill.preflight import preflight
 
         logs.set_up(settings.verbosity)
+        for line in flags_without_effect(settings, argv):
+            log.warning(line)
         context = preflight(settings)
         from automm_distill.experiment import run
 
@@ -94,6 +106,12 @@ def run_script(benchmark: Benchmark, argv: Sequence[str] | None = None) -> int:
     return guarded(
         prog, work, "interrupted; finished models are kept: the same command with --resume goes on from there"
     )
+
+
+def _given(parser: Parser, argv: Sequence[str] | None) -> dict[str, Any]:
+    """The values of the flags that were given, by field."""
+    given = vars(parser.parse_args(argv))
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
 
 
 def _base_type(annotation: Any) -> type:

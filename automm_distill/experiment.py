@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from automm_distill import cache, logs, results, run_summary
+from automm_distill import cache, duration, logs, results, run_summary
 from automm_distill.devices import prepare_arithmetic
 from automm_distill.errors import machine_limit
 from automm_distill.evaluation import scores, speed
@@ -31,6 +31,7 @@ def run(context: RunContext) -> dict[str, Any]:
     logs.quieten_libraries(settings.verbosity)
     prepare_arithmetic(on_gpu=context.device.num_gpus > 0)
     run_folder = context.output_folder / _run_name(context)
+    duration.tell(context)
     with context.entries_in_use:
         models = {"teacher": finetune_or_load("teacher", context)}
         scores.warn_if_no_better_than_constant(context.task, context.splits.tests, models["teacher"].predictions)

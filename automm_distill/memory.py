@@ -39,9 +39,13 @@ class NetworkSize:
 
     @property
     def parameters(self) -> int:
-        """Embeddings, and per layer four attention matrices and two of the feed-forward block; biases are left out."""
-        embeddings = (self.vocabulary + self.max_tokens) * self.hidden
-        return embeddings + self.layers * (4 * self.hidden**2 + 2 * self.hidden * self.feed_forward)
+        """Embeddings and layers; biases are left out."""
+        return (self.vocabulary + self.max_tokens) * self.hidden + self.layer_parameters
+
+    @property
+    def layer_parameters(self) -> int:
+        """Per layer four attention matrices and two of the feed-forward block: what is multiplied with every token."""
+        return self.layers * (4 * self.hidden**2 + 2 * self.hidden * self.feed_forward)
 
     def activation_bytes(self, rows: int, tokens: int) -> int:
         """What one training pass over ``rows`` rows of ``tokens`` tokens keeps for the backward pass, in float32.
@@ -90,14 +94,22 @@ def estimate_peak(context: RunContext, *, on_gpu: bool) -> int:
 
 def longest_row(frame: pd.DataFrame) -> int:
     """Tokens of the longest row of ``frame``, guessed from its characters."""
-    texts = frame.drop(columns=["id", "label"])
-    characters = sum(texts[column].str.len() for column in texts)
-    return int(pd.Series(characters).max() / CHARACTERS_PER_TOKEN) + SPECIAL_TOKENS
+    return int(_characters(frame).max() / CHARACTERS_PER_TOKEN) + SPECIAL_TOKENS
+
+
+def mean_row(frame: pd.DataFrame) -> float:
+    """Tokens of a row of ``frame`` in the mean, guessed from its characters."""
+    return float(_characters(frame).mean() / CHARACTERS_PER_TOKEN) + SPECIAL_TOKENS
 
 
 def available_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """Bytes that new processes can take: what the system has to give, within the limit of the container we are in."""
     return min([int(psutil.virtual_memory().available), *_left_in_container(cgroup)])
+
+
+def _characters(frame: pd.DataFrame) -> pd.Series:
+    texts = frame.drop(columns=["id", "label"])
+    return pd.Series(sum(texts[column].str.len() for column in texts))
 
 
 def _fit_bytes(network: NetworkSize, rows: int, tokens: int) -> int:

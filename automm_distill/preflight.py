@@ -8,8 +8,9 @@ from pathlib import Path
 from automm_distill import cache, logs
 from automm_distill.devices import Device, choose_device
 from automm_distill.errors import UserError
+from automm_distill.evaluation.verdict import warn_about_test_sets
 from automm_distill.folders import require_writable
-from automm_distill.inputs import demo
+from automm_distill.inputs import demo, row_checks
 from automm_distill.inputs.checkpoints import Checkpoint, find_checkpoint
 from automm_distill.inputs.splits import Splits, load_splits
 from automm_distill.results import RESULTS
@@ -59,7 +60,17 @@ def preflight(
     _require_room(output_folder, "--output_folder", 5 * student.bytes)
     outputs = OUTPUT_BYTES * len(splits.student.train) if settings.teacher_outputs == "cached" else 0
     _require_room(cache_folder, "--finetuned_model_cache_folder", 5 * max(teacher.bytes, student.bytes) + outputs)
-    return RunContext(settings, settings.tasks[0], splits, teacher, student, device, started)
+    task = settings.tasks[0]
+    logs.quieten_libraries(settings.verbosity)  # tokenizers have their opinion of long rows
+    row_checks.warn_about_rows(splits, task)
+    row_checks.tell_of_cut_rows(splits, task, {"teacher": teacher, "student": student})
+    warn_about_test_sets(task, splits.tests)
+    if not settings.trains_student_head:
+        log.warning(
+            "--hard_label_weight and --soft_label_weight are 0: no other loss trains the layer that the student "
+            "predicts by, and its answers will be chance"
+        )
+    return RunContext(settings, task, splits, teacher, student, device, started)
 
 
 def _require_appendable(folder: Path) -> None:

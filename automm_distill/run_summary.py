@@ -63,8 +63,14 @@ def verdict(row: Row) -> str:
     gain = estimate["gain"]
     if gain is None:
         return "No baseline was trained: what distillation gained is unknown."
+    if estimate["not_judged"]:
+        return str(estimate["not_judged"])
     if gain["value"] is None:
         return f"The {metric} of a model is undefined on {test_set}: what distillation gained is unknown."
+    if gain["low"] is None:
+        return (
+            f"No verdict: these {count:,} rows do not tell how far the gain of {100 * gain['value']:+.1f} may be off."
+        )
     points, low, high = (100 * gain[key] for key in ("value", "low", "high"))
     found = judge_gain(low, high, estimate["mcnemar"])
     text = f"{found.words.capitalize()}: student - baseline is {points:+.1f} points {metric} on {count:,} rows."

@@ -274,6 +274,7 @@ class Settings:
                 f"all loss weights are 0: set at least one of {', '.join(map('--{}'.format, LOSS_WEIGHTS))}"
             )
         self._resolve_losses()
+        self._require_enough_rows_to_relate()
 
     def _check_demo(self) -> None:
         if not self.demo:
@@ -294,6 +295,27 @@ class Settings:
         if self.soft_label_loss_type is None:
             by_problem = "mean_square_error" if regression else "cross_entropy"
             object.__setattr__(self, "soft_label_loss_type", by_problem)
+
+    def _require_enough_rows_to_relate(self) -> None:
+        for name, needed, what in (
+            ("rkd_distance_loss_weight", 2, "a distance needs two rows"),
+            ("rkd_angle_loss_weight", 3, "an angle needs three rows"),
+        ):
+            if getattr(self, name) and self.per_gpu_batch_size < needed:
+                raise UserError(
+                    f"--{name} {getattr(self, name):g}: {what} in one pass; "
+                    f"--per_gpu_batch_size {self.per_gpu_batch_size} needs to be {needed} or more"
+                )
+
+    @property
+    def trains_student_head(self) -> bool:
+        """Whether a loss reaches the layer that the student predicts by; the others end at its pooled feature."""
+        return self.hard_label_weight > 0 or self.soft_label_weight > 0
+
+    @property
+    def without_effect(self) -> dict[str, str]:
+        """``{flag: why}`` for those that change nothing beside the others."""
+        return _without_effect(vars(self), is_regression=self.tasks[0].is_regression)
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -328,14 +350,20 @@ def identity(values: Mapping[str, Any], *, is_regression: bool) -> dict[str, Any
     unused.update(("dataset_path", "teacher_model", "student_model", "num_gpu", "precision"))
     if values.get("aug_scale", 0) > 0:
         unused.remove("num_workers")  # each process augments by random numbers of its own
+    unused.update(_without_effect(values, is_regression=is_regression))
+    return {name: value for name, value in values.items() if name not in unused}
+
+
+def _without_effect(values: Mapping[str, Any], *, is_regression: bool) -> dict[str, str]:
+    reasons = {}
     for weight, used in _USED_BY_LOSS.items():
         if values.get(weight) == 0:
-            unused.update(used)
+            reasons.update(dict.fromkeys(used, f"--{weight} is 0"))
     if is_regression:
-        unused.update(("temperature", "temperature_scaling"))
+        reasons.update(dict.fromkeys(("temperature", "temperature_scaling"), "a regression has no temperature"))
     if values.get("teacher_outputs") == "online":
-        unused.add("teacher_outputs_precision")
-    return {name: value for name, value in values.items() if name not in unused}
+        reasons["teacher_outputs_precision"] = "--teacher_outputs online keeps none"
+    return reasons
 
 
 FLAGS: dict[str, Flag] = {item.name: item.metadata["flag"] for item in fields(Settings) if "flag" in item.metadata}

@@ -51,6 +51,10 @@ class Task:
         """The names under which the models see ``text_columns``."""
         return ("sentence",) if len(self.text_columns) == 1 else ("sentence1", "sentence2")
 
+    def test_set_name(self, test_set: str) -> str:
+        """How messages call one of the test sets: by the task too, which has one called "test", or several."""
+        return self.name if test_set == "test" else f"{self.name} {test_set}"
+
     @property
     def splits(self) -> tuple[str, ...]:
         """Every split that a run reads."""

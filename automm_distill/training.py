@@ -48,9 +48,7 @@ class TrainedModel:
 def finetune_or_load(role: str, context: RunContext) -> TrainedModel:
     """The teacher or the baseline: from the cache with ``--resume``, else trained and put there."""
     settings = context.settings
-    options = automm.fit_options(settings, context.device, str(context.checkpoint(role).path), role)
-    recipe = cache_recipe(role, context.task, context.data(role), context.checkpoint(role), options)
-    path = context.cache_folder / _entry_name(role, recipe, context)
+    options, recipe, path = _entry(role, context)
     context.entries_in_use.enter_context(cache.in_use(path))
     name = settings.teacher_model if role == "teacher" else settings.student_model
     rows = f"{len(context.data(role).train):,}"
@@ -73,6 +71,14 @@ def finetune_or_load(role: str, context: RunContext) -> TrainedModel:
         log.info("loaded the %s: %s", role, path)
     training_info = training_info | {"from_cache": from_cache, "path": str(path.resolve())}
     return _score(role, predictor, training_info, context, time.monotonic() - start)
+
+
+def is_cached(role: str, context: RunContext) -> bool:
+    """Whether :func:`finetune_or_load` will find the model in the cache, unless it turns out to be damaged."""
+    if role == "student" or not context.settings.resume:
+        return False
+    _, _, path = _entry(role, context)
+    return (path / cache.MANIFEST).exists()
 
 
 def teacher_targets(teacher: TrainedModel, context: RunContext) -> Teacher:
@@ -144,10 +150,13 @@ def cache_recipe(
     }
 
 
-def _entry_name(role: str, recipe: Mapping[str, Any], context: RunContext) -> str:
-    task = context.task
+def _entry(role: str, context: RunContext) -> tuple[FitOptions, dict[str, Any], Path]:
+    """How the teacher or the baseline is fitted, the recipe of its cache entry, and where that is."""
+    task, checkpoint = context.task, context.checkpoint(role)
+    options = automm.fit_options(context.settings, context.device, str(checkpoint.path), role)
+    recipe = cache_recipe(role, task, context.data(role), checkpoint, options)
     config = task.name if context.settings.benchmark == "pawsx" else task.config  # mnlim and mnlimm share mnli's models
-    return f"{role}-{config}-{cache.fingerprint(recipe)}"
+    return options, recipe, context.cache_folder / f"{role}-{config}-{cache.fingerprint(recipe)}"
 
 
 def _load(folder: Path, manifest: Mapping[str, Any], context: RunContext) -> tuple[Predictor, dict[str, Any]]:

@@ -292,3 +292,66 @@ def test_without_a_baseline_only_the_scores_are_judged():
     assert (result.gain, result.ratio, result.mcnemar) == (None, None, None)
     wilson = proportion_confint(50, 50, method="wilson")
     assert (result.scores["teacher"].low, result.scores["teacher"].high) == pytest.approx(wilson)
+
+
+def test_interval_of_a_perfect_f1_is_that_of_a_proportion():
+    """Worked by hand: all 20 positives are found and nothing else: of 20 rows that count, 20 hits."""
+    truth = np.array([1] * 20 + [0] * 30)
+    result = bootstrap_run("f1", truth, {"teacher": truth, "baseline": truth, "student": truth})
+    low, high = proportion_confint(20, 20, method="wilson")
+    score = result.scores["student"]
+    assert (score.value, score.low, score.high) == pytest.approx((1, 2 * low / (1 + low), 2 * high / (1 + high)))
+    assert (result.gain.value, result.gain.low, result.gain.high) == (0, None, None)
+
+
+def test_interval_of_an_f1_near_one_covers():
+    """A model that errs on 2 % of 60 rows: on 3 samples of 10 it is perfect, and percentiles collapse."""
+    random = np.random.default_rng(6)
+    truth = np.arange(60) % 2
+    true_f1 = 0.98  # errors fall on both classes alike: 2 * 0.98 / (2 * 0.98 + 0.02 + 0.02)
+    covered = 0
+    for _ in range(300):
+        answers = np.where(random.uniform(size=60) < 0.98, truth, 1 - truth)
+        score = bootstrap_run("f1", truth, {"teacher": truth, "student": answers}, resamples=300).scores["student"]
+        covered += score.low <= true_f1 <= score.high
+    assert covered / 300 >= 0.85
+
+
+@pytest.mark.parametrize("metric", ["matthews", "pearson", "spearman"])
+def test_resamples_that_all_agree_are_no_interval(metric):
+    truth = np.arange(40) % 2
+    result = bootstrap_run(metric, truth, dict.fromkeys(("teacher", "baseline", "student"), truth))
+    score = result.scores["student"]
+    assert (score.value, score.low, score.high) == (pytest.approx(1), None, None)
+
+
+@pytest.mark.parametrize("metric", ["f1", "matthews", "pearson", "spearman"])
+def test_a_single_class_has_no_score_but_an_accuracy(metric):
+    truth, answers = np.ones(40, dtype=int), np.arange(40) % 2
+    result = bootstrap_run(metric, truth, {"teacher": truth, "baseline": answers, "student": truth})
+    assert {score.value for score in result.scores.values()} == {None}
+    assert (result.gain.value, result.p) == (None, None)
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_rows_that_share_one_id_leave_a_gain_open(runs):
+    """One group, drawn again and again, always gives the same gain: nothing says how sure that is."""
+    truth, one_id = np.zeros(200, dtype=int), np.array(["nan"] * 200)
+    student = (np.arange(200) < 50).astype(int)
+    baseline = (np.arange(200) < 52).astype(int)
+    predicted = {"teacher": truth, "baseline": baseline, "student": student}
+    if runs == 2:
+        result = bootstrap_mean("accuracy", [RunPredictions(truth, predicted, one_id)] * 2)
+        assert (result.gain.low, result.gain.high, result.p) == (None, None, None)
+    else:
+        result = bootstrap_run("accuracy", truth, predicted, one_id)
+        assert result.gain.low < -0.5 < 0.5 < result.gain.high
+        assert result.p == result.mcnemar == 1
+    assert result.gain.value == pytest.approx(0.01)
+
+
+def test_where_all_resamples_find_the_same_gain_the_exact_test_gives_its_p():
+    truth = np.zeros(40, dtype=int)
+    result = bootstrap_run("accuracy", truth, {"teacher": truth, "baseline": truth + 1, "student": truth})
+    assert result.p == result.mcnemar == pytest.approx(2 / 2**40)
+    assert result.gain.low < result.gain.high

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from automm_distill.cli import parse_settings
+from automm_distill.cli import flags_without_effect, parse_settings
 from automm_distill.flag import Benchmark
 from automm_distill.losses import TERMS
 from automm_distill.settings import LOSS_WEIGHTS, Settings
@@ -244,6 +244,52 @@ def test_what_can_change_a_result_is_part_of_its_identity(argv):
 def test_workers_count_where_each_augments_by_its_own_random_numbers():
     augmented = ["--aug_scale", "0.1"]
     assert parse("glue", *augmented, "--num_workers", "4").identity != parse("glue", *augmented).identity
+
+
+@pytest.mark.parametrize(
+    ("argv", "lines"),
+    [
+        (["--temperature", "2"], []),
+        (["--soft_label_weight", "0"], []),  # the flags that it makes idle were not given
+        (
+            ["--soft_label_weight", "0", "--temperature", "2"],
+            ["--temperature: has no effect, since --soft_label_weight is 0"],
+        ),
+        (
+            ["--softmax_regression_loss_type", "mse"],
+            ["--softmax_regression_loss_type: has no effect, since --softmax_regression_weight is 0"],
+        ),
+        (
+            ["--glue_task", "stsb", "--temperature", "2"],
+            ["--temperature: has no effect, since a regression has no temperature"],
+        ),
+        (
+            ["--teacher_outputs", "online", "--teacher_outputs_precision", "16"],
+            ["--teacher_outputs_precision: has no effect, since --teacher_outputs online keeps none"],
+        ),
+    ],
+)
+def test_flags_that_were_given_and_change_nothing_are_named(argv, lines):
+    assert flags_without_effect(parse("glue", *argv), argv) == lines
+
+
+@pytest.mark.parametrize(
+    ("flag", "rows", "message"),
+    [
+        (
+            "--rkd_distance_loss_weight",
+            1,
+            "a distance needs two rows in one pass; --per_gpu_batch_size 1 needs to be 2",
+        ),
+        ("--rkd_angle_loss_weight", 1, "an angle needs three rows in one pass; --per_gpu_batch_size 1 needs to be 3"),
+        ("--rkd_angle_loss_weight", 2, "an angle needs three rows in one pass; --per_gpu_batch_size 2 needs to be 3"),
+    ],
+)
+def test_relations_need_as_many_rows_in_a_pass(flag, rows, message, capsys):
+    with pytest.raises(SystemExit):
+        parse("glue", flag, "0.5", "--per_gpu_batch_size", str(rows))
+    assert f"{flag} 0.5: {message} or more" in capsys.readouterr().err
+    parse("glue", flag, "0.5", "--per_gpu_batch_size", "3")
 
 
 def test_demo_leaves_no_trace_in_the_next_command_line():

@@ -79,3 +79,10 @@ def test_constant_score_is_the_best_that_one_answer_reaches():
 def test_scores_come_from_probabilities_by_the_largest_one():
     outputs = {"teacher": np.array([[0.9, 0.1], [0.2, 0.8]]), "student": np.array([[0.4, 0.6], [0.3, 0.7]])}
     assert scores_by_role(("accuracy",), np.array([0, 1]), outputs) == {"accuracy": {"teacher": 1.0, "student": 0.5}}
+
+
+@pytest.mark.parametrize("metric", ["f1", "matthews"])
+@pytest.mark.parametrize("label", [0, 1])
+def test_scores_that_weigh_two_classes_need_both(metric, label):
+    assert score(metric, np.full(4, label), np.array([0, 1, 1, 1])) is None
+    assert score(metric, np.array([0, 1, 1, 1]), np.full(4, label)) is not None, "always the same answer has one"

@@ -16,7 +16,7 @@ from automm_distill.errors import UserError
 from automm_distill.inputs import hub
 from automm_distill.inputs.checkpoints import find_checkpoint
 
-from .conftest import make_settings
+from .conftest import SENTENCES, make_settings, write_splits
 
 
 def gpus(monkeypatch, count, bf16=True):
@@ -143,3 +143,26 @@ def test_hub_that_fails_halfway_falls_back_on_its_cache_and_says_so(checkpoints,
     else:
         with pytest.raises(UserError, match=r"the hub says: connection reset, and the hub's cache .* does not have it"):
             find_checkpoint("--teacher_model", "google/bert")
+
+
+@pytest.mark.parametrize("weights", [{}, {"hard_label_weight": 0.0, "soft_label_weight": 0.0}])
+def test_what_makes_a_run_worthless_is_said_before_it(checkpoints, tmp_path, caplog, weights):
+    """Twenty test rows that are training rows too, rows longer than the models read, and a head that nothing trains."""
+    rows = SENTENCES[:60].assign(sentence1=lambda frame: frame["sentence1"] + " word" * 80)
+    write_splits(tmp_path / "data" / "rte", {"train": rows, "validation": rows[:20]})
+    caplog.set_level("INFO", logger="automm_distill")
+    preflight.preflight(
+        make_settings(
+            dataset_path=str(tmp_path / "data"),
+            glue_task="rte",
+            **{f"{role}_model": str(checkpoints / role) for role in ("teacher", "student")},
+            **{name: str(tmp_path) for name in ("output_folder", "finetuned_model_cache_folder")},
+            **weights,
+        )
+    )
+    said = [record.getMessage() for record in caplog.records]
+    assert "20 of 20 test rows of rte are training rows too: scores on them say little" in said
+    assert "rte has 20 test row(s): 30 or more are needed to judge a gain" in said
+    for role in ("teacher", "student"):
+        assert any(line.endswith(f"tokens that the {role} reads, and are cut") for line in said)
+    assert any("its answers will be chance" in line for line in said) == bool(weights)

@@ -496,9 +496,11 @@ def test_a_gain_of_zero_is_neither_better_nor_worse(tmp_path):
     leave_run(tmp_path, make_settings(), "run", skills=skills, exactly=True)
     (result,) = markdown.evaluate(load_runs([tmp_path]))
     assert result.summaries[0].gain.mean == 0
-    assert result.decisions[0].verdict == "no clear difference"
+    assert result.decisions[0].verdict == "same answers"
     (answer,) = markdown.sentences(result)
-    assert "is 0.8000, equal to the baseline's" in answer
+    assert answer.endswith(
+        "is 0.8000, equal to the baseline's. Student and baseline gave the same answer on all 400 rows."
+    )
     assert "better" not in answer
     assert "worse" not in answer
     assert direction(0.1 + 0.2 - 0.3) == "equal", "but for rounding"
@@ -598,3 +600,13 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path, arguments, message):
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "report").exists()
+
+
+def test_few_test_rows_are_no_verdict_however_clear_over_seeds(tmp_path):
+    for seed in (1, 2, 3):
+        skills = {"baseline": 0.2 + seed / 100, "student": 0.9}
+        leave_run(tmp_path, make_settings(seed=seed), f"run{seed}", skills=skills, test_rows=28, exactly=True)
+    (result,) = markdown.evaluate(load_runs([tmp_path]))
+    assert result.decisions[0].verdict == "too few rows"
+    (answer,) = markdown.sentences(result)
+    assert answer.endswith("No verdict: 30 rows or more are needed to judge a gain; here are 28.")

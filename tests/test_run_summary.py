@@ -1,6 +1,7 @@
 """What a run prints: short, 80 columns, the answer in words; and the whole of it in summary.md."""
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +167,33 @@ def test_title_names_models_and_seed_whole() -> None:
     row = made_up_row(pawsx_task("en"), list(PAWSX_LANGUAGES), settings=vars(make_settings(**NAMES_AND_LOSSES)))
     title = " ".join(" ".join(printed(row)[:2]).split())
     assert "pawsx 7 languages, seed 123: mdeberta-v3-base -> mMiniLMv2-L6-H384-distilled-from-XLMR-Large" in title
+
+
+@pytest.mark.parametrize(
+    ("rows", "skills", "sentence"),
+    [
+        (400, {"baseline": 1.0, "student": 1.0}, "Student and baseline gave the same answer on all 400 rows."),
+        (16, {}, "No verdict: 30 rows or more are needed to judge a gain; here are 16."),
+    ],
+)
+def test_what_cannot_be_judged_is_said_in_place_of_a_verdict(rows, skills, sentence) -> None:
+    row = made_up_row(GLUE_TASKS["mrpc"], ["test"], rows=rows, skills=SKILLS | skills)
+    assert run_summary.verdict(row) == sentence
+    lines = printed(row)
+    assert sentence in lines
+    assert len(lines) <= 14
+    assert f"**{sentence}**" in run_summary.markdown(row)
+
+
+def test_no_interval_on_paper_is_without_width() -> None:
+    """Models that have all rows right, or answer alike, in accuracy and in F1."""
+    text = run_summary.markdown(made_up_row(GLUE_TASKS["mrpc"], ["test"], skills=dict.fromkeys(SKILLS, 1.0)))
+    intervals_shown = re.findall(r"([+-]?\d+\.\d+)(?: to |, )([+-]?\d+\.\d+)", text)
+    assert intervals_shown
+    assert all(low != high for low, high in intervals_shown)
+
+
+def test_a_gain_without_an_interval_is_no_verdict() -> None:
+    row = made_up_row(GLUE_TASKS["rte"], ["test"])
+    row["bootstrap"]["test"]["accuracy"]["gain"] = {"value": 0.011, "low": None, "high": None}
+    assert run_summary.verdict(row) == "No verdict: these 400 rows do not tell how far the gain of +1.1 may be off."

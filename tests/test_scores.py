@@ -76,3 +76,12 @@ def test_teacher_no_better_than_a_constant_is_called_out(caplog, answers, useles
 def test_teacher_of_a_regression_that_always_says_the_same_is_called_out(caplog):
     warn_if_no_better_than_constant(GLUE_TASKS["stsb"], {"test": frame(0.0, 1.0, 2.0)}, {"test": np.ones(3)})
     assert "LEARNT NOTHING: its pearson of n/a" in caplog.text
+
+
+@pytest.mark.parametrize("task", ["rte", "cola"])
+def test_teacher_is_not_blamed_for_test_rows_of_one_class(caplog, task):
+    """Nothing can be better than always giving the one right answer."""
+    caplog.set_level("INFO", logger="automm_distill")
+    warn_if_no_better_than_constant(GLUE_TASKS[task], {"test": frame(1, 1)}, {"test": one_hot(1, 0)})
+    assert "LEARNT NOTHING" not in caplog.text
+    assert "the teacher's" in caplog.text

@@ -5,16 +5,20 @@ of something private says in which file it lives and why it is needed; tests/tes
 moves.
 """
 
+from automm_distill.automm.batches import LengthGroupedSampler
 from automm_distill.automm.fit_options import FitOptions, distillation_spec, fit_options
 from automm_distill.automm.fitting import WEIGHT_FILES, fit
 from automm_distill.automm.predictor import Predictor, load
 from automm_distill.automm.teacher import Teacher
+from automm_distill.automm.timed_network import TimedNetwork
 
 __all__ = [
     "WEIGHT_FILES",
     "FitOptions",
+    "LengthGroupedSampler",
     "Predictor",
     "Teacher",
+    "TimedNetwork",
     "distillation_spec",
     "fit",
     "fit_options",

@@ -3,7 +3,8 @@
 Intervals are percentile intervals of the bootstrap: test rows are drawn with replacement, the same draw for all models,
 so that differences are paired. Rows that belong together (one sentence pair in several languages) are drawn together.
 The accuracy of a single run has Wilson's interval (1927), and its gain Agresti and Min's (2005): near 1, and where few
-rows tell two models apart, percentiles collapse.
+rows tell two models apart, percentiles collapse. So has the F1 of a single run where its percentiles have collapsed;
+other intervals that have are left out: resamples that all agree do not tell how far the truth may be.
 
 They say how much the numbers would move on other test rows; how much they would move with another seed is
 a different question, which needs several seeds.
@@ -19,12 +20,16 @@ from statsmodels.stats.proportion import proportion_confint
 
 RESAMPLES = 2000
 LEVEL = 0.95
+ROUNDING = 1e-12  # resamples that differ by less agree
 CHUNK = 200  # resamples at once: 200 x 40,000 rows in double precision are 64 MB
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A value and its 95 % interval; None where they are undefined (a correlation with a constant)."""
+    """A value and its 95 % interval; None where they are undefined (a correlation with a constant).
+
+    ``low`` and ``high`` alone are None where the resamples do not tell them.
+    """
 
     value: float | None
     low: float | None
@@ -49,8 +54,8 @@ class BootstrapResult:
 
     ``gain`` is student - baseline, ``teacher_gap`` teacher - baseline; ``ratio`` is None where that gap is not clearly
     above 0. Its interval leaves out the resamples without a gap above 0, up to 2.5 % of them. ``p`` is the two-sided
-    p-value that the gain is 0, from the same resamples as its interval; ``mcnemar`` that of :func:`mcnemar`, baseline
-    against student, None unless the metric is accuracy and the run is one.
+    p-value that the gain is 0, from the same resamples as its interval, None where these do not tell it; ``mcnemar``
+    that of :func:`mcnemar`, baseline against student, None unless the metric is accuracy and the run is one.
     """
 
     scores: Mapping[str, Interval]
@@ -78,6 +83,13 @@ def bootstrap_run(
     """
     groups = np.arange(len(truth)) if groups is None else groups
     result = bootstrap_mean(metric, [RunPredictions(truth, predicted, groups)], resamples=resamples, seed=seed)
+    if metric == "f1":
+        return replace(
+            result,
+            scores={
+                role: _f1_interval(truth, labels, groups, result.scores[role]) for role, labels in predicted.items()
+            },
+        )
     if metric != "accuracy":
         return result
     scores = {
@@ -88,7 +100,7 @@ def bootstrap_run(
     baseline, student = predicted["baseline"] == truth, predicted["student"] == truth
     gain = _accuracy_gain_interval(baseline, student, groups, result.gain)
     p = mcnemar(truth, predicted["baseline"], predicted["student"], groups)
-    return replace(result, scores=scores, gain=gain, mcnemar=p)
+    return replace(result, scores=scores, gain=gain, p=p if result.p is None else result.p, mcnemar=p)
 
 
 def bootstrap_mean(
@@ -163,10 +175,24 @@ def _accuracy_interval(
     """Wilson's interval for rows that are independent; for groups of rows the bootstrap's, unless it has collapsed."""
     count = len(np.unique(groups))
     right = float((predicted == truth).mean())
-    if count < len(truth) and bootstrapped.low != bootstrapped.high:
+    if count < len(truth) and bootstrapped.low is not None:
         return bootstrapped
     low, high = proportion_confint(right * count, count, alpha=1 - LEVEL, method="wilson")
     return Interval(right, float(low), float(high))
+
+
+def _f1_interval(truth: np.ndarray, predicted: np.ndarray, groups: np.ndarray, bootstrapped: Interval) -> Interval:
+    """The bootstrap's interval; where that has collapsed, at 0 or 1, Wilson's.
+
+    F1 is 2 J / (1 + J), where J is the share of hits among the rows that are positive or called so; J is a proportion.
+    """
+    if bootstrapped.value is None or bootstrapped.low is not None:
+        return bootstrapped
+    counted = (truth == 1) | (predicted == 1)
+    share = float((truth == predicted)[counted].mean())
+    count = len(np.unique(groups[counted]))
+    low, high = proportion_confint(share * count, count, alpha=1 - LEVEL, method="wilson")
+    return Interval(bootstrapped.value, *(float(2 * bound / (1 + bound)) for bound in (low, high)))
 
 
 def _accuracy_gain_interval(
@@ -181,7 +207,7 @@ def _accuracy_gain_interval(
     """
     _, group_of = np.unique(groups, return_inverse=True)
     differences = np.bincount(group_of, student.astype(float) - baseline)
-    if len(differences) < len(groups) and bootstrapped.low != bootstrapped.high:
+    if len(differences) < len(groups) and bootstrapped.low is not None:
         return bootstrapped
     for_student, for_baseline = (differences > 0).sum() + 0.5, (differences < 0).sum() + 0.5
     count = len(differences) + 2
@@ -210,16 +236,19 @@ def _mean_score(metric: str, runs: Sequence[RunPredictions], role: str, weights:
     return np.asarray(np.mean(scores, axis=0))
 
 
-def _p_value(samples: np.ndarray) -> float:
+def _p_value(samples: np.ndarray) -> float | None:
     """Two-sided, that the true value is 0: 1 less the level of the widest percentile interval that leaves 0 out.
 
     Where no resample reaches 0, the normal tail, so that more resamples would not be needed to get below 1 in 2,000.
+    None where all resamples agree on another value than 0: they do not tell how much it varies.
     """
     samples = samples[np.isfinite(samples)]
+    if not len(samples) or (samples[0] != 0 and np.ptp(samples) < ROUNDING):
+        return None
     tail = min((samples <= 0).sum(), (samples >= 0).sum())
     p = min(1.0, 2 * (tail + 1) / (len(samples) + 1))
-    if tail == 0 and len(samples):
-        p = min(p, 2 * stats.norm.sf(abs(samples.mean()) / max(samples.std(), 1e-12)))
+    if tail == 0:
+        p = min(p, 2 * stats.norm.sf(abs(samples.mean()) / samples.std()))
     return float(p)
 
 
@@ -228,11 +257,13 @@ def _interval(value: float, samples: np.ndarray) -> Interval:
     if not np.isfinite(value) or not len(samples):
         return Interval(None, None, None)
     low, high = np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    if high - low < ROUNDING:
+        return Interval(value, None, None)
     return Interval(value, float(low), float(high))
 
 
 def _score(metric: str, truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The metric on rows that count ``weights`` (resamples, rows) times each: (resamples,)."""
+    """The metric on rows that count ``weights`` (resamples, rows) times each: (resamples,); NaN where undefined."""
     total = weights.sum(axis=1)
     if metric == "accuracy":
         return np.asarray(weights @ (truth == predicted) / total)
@@ -241,9 +272,11 @@ def _score(metric: str, truth: np.ndarray, predicted: np.ndarray, weights: np.nd
             weights @ ((truth == label) & (predicted == guess)) for label, guess in ((1, 1), (0, 1), (1, 0), (0, 0))
         )
         if metric == "f1":
-            return _divided(2 * hit, 2 * hit + false + missed)
-        spread = np.sqrt((hit + false) * (hit + missed) * (right + false) * (right + missed))
-        return _divided(hit * right - false * missed, spread)
+            score = _divided(2 * hit, 2 * hit + false + missed)
+        else:
+            spread = np.sqrt((hit + false) * (hit + missed) * (right + false) * (right + missed))
+            score = _divided(hit * right - false * missed, spread)
+        return np.where((hit + missed > 0) & (false + right > 0), score, np.nan)
     if metric == "pearson":
         return _correlation(weights, truth, predicted)
     if metric == "spearman":

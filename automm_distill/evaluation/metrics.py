@@ -26,12 +26,14 @@ class Ratio:
 
 
 def score(metric: str, truth: np.ndarray, predicted: np.ndarray) -> float | None:
-    """One metric on one test set; None where it is undefined (a correlation with a constant).
+    """One metric on one test set; None where it is undefined (a correlation with a constant, F1 of a single class).
 
     :param truth: labels, shape (rows,).
     :param predicted: predicted labels or values, shape (rows,).
     """
     if metric in ("pearson", "spearman") and (len(truth) < 2 or np.ptp(truth) == 0 or np.ptp(predicted) == 0):
+        return None
+    if metric in ("f1", "matthews") and len(np.unique(truth)) < 2:
         return None
     value = float(METRICS[metric](truth, predicted))
     return value if math.isfinite(value) else None

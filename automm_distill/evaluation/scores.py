@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from automm_distill.evaluation import bootstrap, metrics
+from automm_distill.evaluation.verdict import why_not_judged
 from automm_distill.tasks import Task
 
 if TYPE_CHECKING:
@@ -65,22 +66,20 @@ def ratios(scores: Scores) -> dict[str, dict[str, dict[str, Any]]]:
 def bootstrap_all(task: Task, labels: Outputs, outputs: Mapping[str, Outputs], ids: Outputs) -> dict[str, Any]:
     """``{test set: {metric: bootstrap.BootstrapResult as a dictionary}}``.
 
+    With ``not_judged`` in each: why there can be no verdict on the gain, as a sentence, or None.
+
     :param ids: per test set, of its rows; rows of the same id, in several languages, are drawn together.
     """
-    return {
-        name: {
-            metric: asdict(
-                bootstrap.bootstrap_run(
-                    metric,
-                    truth,
-                    {role: metrics.predicted_labels(sets[name]) for role, sets in outputs.items()},
-                    ids[name],
-                )
-            )
+    results = {}
+    for name, truth in labels.items():
+        predicted = {role: metrics.predicted_labels(sets[name]) for role, sets in outputs.items()}
+        obstacle = why_not_judged([bootstrap.RunPredictions(truth, predicted, ids[name])])
+        results[name] = {
+            metric: asdict(bootstrap.bootstrap_run(metric, truth, predicted, ids[name]))
+            | {"not_judged": obstacle.sentence if obstacle else None}
             for metric in task.metrics
         }
-        for name, truth in labels.items()
-    }
+    return results
 
 
 def compare(
@@ -135,9 +134,11 @@ def warn_if_no_better_than_constant(task: Task, tests: Mapping[str, pd.DataFrame
     metric = task.metrics[0]
     labels = np.concatenate([frame["label"].to_numpy() for frame in tests.values()])
     reached = metrics.score(metric, labels, metrics.predicted_labels(np.concatenate([predictions[s] for s in tests])))
-    constant = metrics.constant_score(metric, labels)
     shown = "n/a" if reached is None else f"{reached:.5f}"
     log.info("the teacher's %s is %s", metric, shown)
+    if len(np.unique(labels)) == 1:
+        return  # the same answer is right on all of them, and no teacher can do better
+    constant = metrics.constant_score(metric, labels)
     if reached is None or reached <= constant:
         log.warning(
             "THE TEACHER HAS LEARNT NOTHING: its %s of %s is no better than the %.5f of always giving the same answer; "

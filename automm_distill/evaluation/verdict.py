@@ -1,15 +1,23 @@
-"""What a gain and its interval mean for somebody who has to decide."""
+"""What a gain and its interval mean for somebody who has to decide, and when no judgement is possible."""
 
+import logging
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import pandas as pd
 from scipy import stats
 
-from automm_distill.evaluation.bootstrap import LEVEL
+from automm_distill.evaluation.bootstrap import LEVEL, RunPredictions
+from automm_distill.tasks import Task
 
 EQUAL_WITHIN = 0.5  # points
 POWER = 0.8
 ONE_POINT = 1.0
+FEWEST_ROWS = 30  # that a gain is judged on
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,14 @@ class Verdict:
 
     words: str
     more: float | None = None
+
+
+@dataclass(frozen=True)
+class NotJudged:
+    """Why there is no verdict on a gain: a few ``words`` for a table, and a ``sentence``."""
+
+    words: str
+    sentence: str
 
 
 def judge_gain(low: float, high: float, p: float | None = None) -> Verdict:
@@ -44,3 +60,53 @@ def judge_gain(low: float, high: float, p: float | None = None) -> Verdict:
     needed = ONE_POINT / (z + stats.norm.ppf(POWER))
     more = (standard_error / needed) ** 2
     return Verdict("no clear difference", more if math.isfinite(more) and more > 1 else None)
+
+
+def why_not_judged(runs: Sequence[RunPredictions]) -> NotJudged | None:
+    """Why the test rows of these runs, which differ in their seed, tell nothing of a gain; None where they do.
+
+    Rows of one group count once: they are not independent.
+    """
+    rows = max(len(run.truth) for run in runs)
+    if all(_same_answers(run) for run in runs):
+        return NotJudged("same answers", f"Student and baseline gave the same answer on all {rows:,} rows.")
+    units = len(np.unique(np.concatenate([run.groups for run in runs])))
+    if units < FEWEST_ROWS:
+        grouped = ", since rows with the same id count once" if units < rows else ""
+        return NotJudged(
+            "too few rows",
+            f"No verdict: {FEWEST_ROWS} rows or more are needed to judge a gain; here are {units}{grouped}.",
+        )
+    if len(np.unique(np.concatenate([run.truth for run in runs]))) == 1:
+        return NotJudged("one label", f"No verdict: all {rows:,} test rows have the same label.")
+    return None
+
+
+def warn_about_test_sets(task: Task, tests: Mapping[str, pd.DataFrame]) -> None:
+    """Say before anything is trained which test sets are too small, or too much alike, to judge a gain on.
+
+    :param tests: frames with ``label``, by the test set's name.
+    """
+    for name, frame in tests.items():
+        where = task.test_set_name(name)
+        if len(frame) < FEWEST_ROWS:
+            log.warning("%s has %d test row(s): %d or more are needed to judge a gain", where, len(frame), FEWEST_ROWS)
+        labels = frame["label"].unique()
+        if len(labels) == 1:
+            label = labels[0]
+            value = f"{label:g}" if task.is_regression else task.classes[label]
+            undefined = [metric for metric in task.metrics if metric != "accuracy"]
+            more = f"; {' and '.join(undefined)} will be undefined" if undefined else ""
+            log.warning(
+                "%s: all %s test rows have the label %s: no gain can be judged on them%s",
+                where,
+                f"{len(frame):,}",
+                value,
+                more,
+            )
+
+
+def _same_answers(run: RunPredictions) -> bool:
+    if "baseline" not in run.predicted:
+        return False
+    return np.allclose(run.predicted["student"], run.predicted["baseline"])

@@ -145,6 +145,8 @@ def _answer(task_runs: TaskRuns, decision: Decision, tested: int) -> str:
     compared = f"{tables.POINTS * abs(gain):.2f} points {direction(gain)} than the baseline's"
     if direction(gain) == "equal":
         compared = "equal to the baseline's"
+    if summary.not_judged:
+        return f"{reached}, {compared}. {summary.not_judged.sentence}"
     corrected = f"after correction for {tested} configurations " if tested > 1 else ""
     return (
         f"{reached}, {compared} (95 % over test rows: "

@@ -11,6 +11,7 @@ import pyarrow.parquet
 from automm_distill.evaluation.bootstrap import LEVEL, BootstrapResult, RunPredictions, bootstrap_mean, bootstrap_run
 from automm_distill.evaluation.metrics import Ratio, distillation_ratio
 from automm_distill.evaluation.scores import POOLED
+from automm_distill.evaluation.verdict import NotJudged, why_not_judged
 from automm_distill.report.runs import Run, RunGroup, TaskRuns
 from automm_distill.report.seeds import Spread, holm, over_seeds
 
@@ -26,7 +27,7 @@ class Summary:
 
     ``per_seed`` has each run's scores by role, and its student - baseline as ``gain``; ``scores`` and ``gain`` are
     their spreads over the seeds. ``rows`` has the intervals of the means over the test rows, None without the runs'
-    predictions. ``ratio`` is that of the means.
+    predictions. ``ratio`` is that of the means. ``not_judged`` says why the test rows tell nothing of the gain.
     """
 
     group: RunGroup
@@ -37,6 +38,7 @@ class Summary:
     gain: Spread | None
     rows: BootstrapResult | None
     ratio: Ratio
+    not_judged: NotJudged | None
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Decision:
             return "no baseline"
         if gain.mean is None:
             return "undefined"
+        if self.summary.not_judged:
+            return self.summary.not_judged.words
         if self.evidence in ("none", "unknown"):
             return "no clear difference" if self.evidence == "none" else "unknown"
         only = "" if self.evidence == "clear" else f" ({self.evidence})"
@@ -122,7 +126,8 @@ def _summarize(group: RunGroup, test_set: str, metric: str, predictions: Sequenc
     ratio = distillation_ratio(*(spreads[role].mean if role in spreads else None for role in ROLES))
     if rows is None or rows.ratio is None:
         ratio = Ratio(None, ratio.reason or "the teacher's lead over the baseline is not clearly above 0")
-    return Summary(group, test_set, metric, per_seed | {"gain": gains}, spreads, gain, rows, ratio)
+    not_judged = why_not_judged(known) if rows is not None else None
+    return Summary(group, test_set, metric, per_seed | {"gain": gains}, spreads, gain, rows, ratio, not_judged)
 
 
 def _validation(group: RunGroup, metric: str) -> Spread:

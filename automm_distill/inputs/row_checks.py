@@ -1,0 +1,118 @@
+"""What the rows themselves say of the scores to come: tested on rows that were trained on, repeats, rows cut short."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from automm_distill.inputs.checkpoints import Checkpoint
+from automm_distill.inputs.splits import Splits
+from automm_distill.tasks import Task
+
+MANY_REPEATS = 0.01  # share of the training rows that is worth a line
+SAMPLE = 2000  # rows that stand for all of a larger set when tokens are counted
+LONGEST = 512  # tokens that AutoGluon lets a model read at most (configs/model/default.yaml)
+
+log = logging.getLogger(__name__)
+
+
+def warn_about_rows(splits: Splits, task: Task) -> None:
+    """Say which test rows were trained on too, and how many training rows are repeats."""
+    columns = list(task.model_columns)
+    trained = {"training": splits.student.train}
+    if splits.teacher is not splits.student:
+        trained = {"the teacher's training": splits.teacher.train, "the student's training": splits.student.train}
+    seen = []
+    for name, frame in trained.items():
+        seen.append(_text_hashes(frame, columns))
+        _tell_of_repeats(name, pd.Series(seen[-1]), None if task.is_regression else frame["label"])
+    if task.tuning_split is None:  # the hold-out was taken off the training rows
+        seen.append(_text_hashes(splits.student.validation, columns))
+    for name, frame in splits.tests.items():
+        shared = int(np.isin(_text_hashes(frame, columns), np.concatenate(seen)).sum())
+        if shared:
+            log.warning(
+                "%s of %s test rows of %s are training rows too: scores on them say little",
+                *(f"{shared:,}", f"{len(frame):,}", task.test_set_name(name)),
+            )
+
+
+def tell_of_cut_rows(splits: Splits, task: Task, checkpoints: Mapping[str, Checkpoint]) -> None:
+    """Say how many rows are longer than the models read, one line per model where any are.
+
+    :param checkpoints: of the "teacher" and of the "student".
+    """
+    if not log.isEnabledFor(logging.INFO):
+        return
+    tests = pd.concat(splits.tests.values(), ignore_index=True)
+    for role, checkpoint in checkpoints.items():
+        train = splits.teacher.train if role == "teacher" else splits.student.train
+        tokenizer = load_tokenizer(checkpoint.path)
+        longest = max_tokens(checkpoint.path, tokenizer)
+        shares = {}
+        for name, frame in (("training", train), ("test", tests)):
+            counted = sample(frame)
+            share = float((token_counts(tokenizer, counted[list(task.model_columns)]) > longest).mean())
+            if share:
+                about = "about " if len(counted) < len(frame) else ""
+                shares[name] = f"{about}{100 * share:.2g} % of the {name} rows"
+        if shares:
+            log.info(
+                "%s are longer than the %d tokens that the %s reads, and are cut",
+                *(" and ".join(shares.values()), longest, role),
+            )
+
+
+def sample(frame: pd.DataFrame, rows: int = SAMPLE) -> pd.DataFrame:
+    """``rows`` rows at random, always the same ones, or all if there are no more."""
+    return frame.sample(min(rows, len(frame)), random_state=0)
+
+
+def load_tokenizer(checkpoint: Path) -> Any:
+    """The checkpoint's own tokenizer, as AutoGluon opens it."""
+    import transformers
+
+    return transformers.AutoTokenizer.from_pretrained(checkpoint)
+
+
+def max_tokens(checkpoint: Path, tokenizer: Any) -> int:
+    """How many tokens of a row the checkpoint reads."""
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(checkpoint)
+    return int(min(LONGEST, tokenizer.model_max_length, getattr(config, "max_position_embeddings", LONGEST)))
+
+
+def token_counts(tokenizer: Any, texts: pd.DataFrame) -> np.ndarray:
+    """Tokens of each row, uncut, shape (rows,).
+
+    As AutoGluon joins columns (data/process_text.py:155): a separator after each, and in front [CLS], if there is one.
+    """
+    columns = [
+        tokenizer(texts[column].tolist(), add_special_tokens=False, return_attention_mask=False, verbose=False)
+        for column in texts
+    ]
+    lengths = [np.array([len(tokens) for tokens in column["input_ids"]]) for column in columns]
+    return np.sum(lengths, axis=0) + len(lengths) + (tokenizer.cls_token_id is not None)
+
+
+def _tell_of_repeats(name: str, texts: pd.Series, classes: pd.Series | None) -> None:
+    """:param classes: of the same rows; None for a regression, in which repeats differ as a matter of course."""
+    repeats = int(texts.duplicated().sum())
+    if repeats < MANY_REPEATS * len(texts):
+        return
+    contradictions = 0
+    if classes is not None:
+        of_text = classes.reset_index(drop=True).groupby(texts)
+        contradictions = int((of_text.transform("min") != of_text.transform("max")).sum())
+    more = f"; {contradictions:,} share their texts with a row of another class" if contradictions else ""
+    log.info("%s of %s %s rows repeat the texts of another%s", f"{repeats:,}", f"{len(texts):,}", name, more)
+
+
+def _text_hashes(frame: pd.DataFrame, columns: list[str]) -> np.ndarray:
+    """One number for the texts of each row, whatever the blanks between their words: 64 bits, shape (rows,)."""
+    texts = pd.DataFrame({column: [" ".join(text.split()) for text in frame[column]] for column in columns})
+    return pd.util.hash_pandas_object(texts, index=False).to_numpy()
