@@ -11,6 +11,7 @@ import numpy as np
 
 from automm_distill import __version__, automm, cache, teacher_outputs
 from automm_distill.automm import FitOptions, Predictor, Teacher
+from automm_distill.divergence import explained
 from automm_distill.evaluation import scores
 from automm_distill.inputs.checkpoints import Checkpoint
 from automm_distill.inputs.splits import TrainValidation
@@ -48,8 +49,9 @@ class TrainedModel:
 def finetune_or_load(role: str, context: RunContext) -> TrainedModel:
     """The teacher or the baseline: from the cache with ``--resume``, else trained and put there."""
     settings = context.settings
-    options = automm.fit_options(settings, context.device, str(context.checkpoint(role).path), role)
-    recipe = cache_recipe(role, context.task, context.data(role), context.checkpoint(role), options)
+    checkpoint = context.checkpoint(role)
+    options = automm.fit_options(settings, context.device, str(checkpoint.path), role, max_tokens=checkpoint.max_tokens)
+    recipe = cache_recipe(role, context.task, context.data(role), checkpoint, options)
     path = context.cache_folder / _entry_name(role, recipe, context)
     context.entries_in_use.enter_context(cache.in_use(path))
     name = settings.teacher_model if role == "teacher" else settings.student_model
@@ -57,7 +59,8 @@ def finetune_or_load(role: str, context: RunContext) -> TrainedModel:
 
     def build(folder: Path) -> Mapping[str, Any]:
         log.info("training the %s: %s, %s rows", role, name, rows)
-        training_info, seconds = _timed(lambda: automm.fit(folder, context.data(role), context.task, options))
+        with explained(role, settings, context.device.precision):
+            training_info, seconds = _timed(lambda: automm.fit(folder, context.data(role), context.task, options))
         about = {"task": context.task_name, "checkpoint": name, "version": __version__}
         return training_info | {"seconds": seconds} | about
 
@@ -90,14 +93,15 @@ def teacher_targets(teacher: TrainedModel, context: RunContext) -> Teacher:
     }
     path = context.cache_folder / f"outputs-{cache.fingerprint(recipe)}"
     context.entries_in_use.enter_context(cache.in_use(path))
-    outputs, seconds = _timed(
-        lambda: teacher_outputs.get_or_compute(
-            path,
-            recipe,
-            context.splits.student.train,
-            teacher.predictor.outputs,  # type: ignore[union-attr]
+    with explained("teacher", context.settings, context.device.precision):
+        outputs, seconds = _timed(
+            lambda: teacher_outputs.get_or_compute(
+                path,
+                recipe,
+                context.splits.student.train,
+                teacher.predictor.outputs,  # type: ignore[union-attr]
+            )
         )
-    )
     teacher.seconds["teacher_outputs"] = seconds
     teacher.training_info["outputs_path"] = str(path.resolve())
     return Teacher(teacher.predictor, outputs)
@@ -107,10 +111,21 @@ def distill(targets: Teacher, run_folder: Path, context: RunContext) -> TrainedM
     """The student, trained anew in every run and left in ``run_folder``."""
     settings = context.settings
     losses = automm.distillation_spec(settings, context.task)
-    options = automm.fit_options(settings, context.device, str(context.student.path), "student", losses)
+    options = automm.fit_options(
+        settings,
+        context.device,
+        str(context.student.path),
+        "student",
+        losses,
+        max_tokens=context.student.max_tokens,
+    )
     data = context.data("student")
     log.info("distilling the student: %s, %s rows", settings.student_model, f"{len(data.train):,}")
-    with cache.locked(run_folder, disposable=True), cache.staged(run_folder) as partial:
+    with (
+        explained("student", settings, context.device.precision),
+        cache.locked(run_folder, disposable=True),
+        cache.staged(run_folder) as partial,
+    ):
         training_info, seconds = _timed(lambda: automm.fit(partial / "student", data, context.task, options, targets))
     student = automm.load(run_folder / "student", context.task, verbosity=settings.verbosity)
     training_info |= {"seconds": seconds, "path": str((run_folder / "student").resolve())}
@@ -161,7 +176,8 @@ def _score(
     role: str, predictor: Predictor, training_info: dict[str, Any], context: RunContext, seconds: float
 ) -> TrainedModel:
     log.info("scoring the %s on %s rows", role, f"{sum(map(len, context.eval_sets.values())):,}")
-    predictions, prediction_seconds = _timed(lambda: scores.predict(predictor, context.eval_sets))
+    with explained(role, context.settings, context.device.precision):
+        predictions, prediction_seconds = _timed(lambda: scores.predict(predictor, context.eval_sets))
     return TrainedModel(predictor, training_info, predictions, {role: seconds, "prediction": prediction_seconds})
 
 

@@ -9,7 +9,7 @@ from autogluon.multimodal import MultiModalPredictor
 from automm_distill.automm.fit_options import LABEL, VERBOSITY, FitOptions
 from automm_distill.automm.learner import Learner
 from automm_distill.automm.teacher import Teacher
-from automm_distill.errors import TrainingError
+from automm_distill.errors import NotFiniteError, TrainingError
 from automm_distill.inputs.splits import TrainValidation
 from automm_distill.tasks import Task
 
@@ -25,7 +25,8 @@ def fit(
     :param teacher: what to distil, by ``options.losses``; None to fine-tune.
     :return: ``optimizer_steps`` and ``epochs`` of the fit; with a teacher, also ``loss_terms``, see
         :meth:`automm_distill.loss_log.LossLog.summary`.
-    :raises TrainingError: when the fit ended before the first optimizer step or with weights that are not finite.
+    :raises TrainingError: when the fit ended before the first optimizer step.
+    :raises NotFiniteError: when it ended with weights that are not finite.
     :raises UserError: when the teacher's classes are not the student's.
     """
     assert (teacher is None) == (options.losses is None), "a teacher and losses go together"
@@ -51,13 +52,15 @@ def fit(
         seed=options.seed,
     )
     progress = dict(learner.progress)
+    diverged_at = progress.pop("diverged_at", None)
     if progress["optimizer_steps"] == 0:
         raise TrainingError(
             f"--time_limit {options.time_limit}: over before the first optimizer step; give it more seconds or leave "
             "it out"
         )
     if not all(torch.isfinite(weight).all() for weight in learner._model.parameters()):
-        raise TrainingError(
-            "training diverged: the weights are not finite; try a lower learning rate or --precision bf16 or 32"
+        raise NotFiniteError(
+            "weights are not finite after training"
+            + (f", and its loss was not from optimizer step {diverged_at:,} on" if diverged_at is not None else "")
         )
     return progress
