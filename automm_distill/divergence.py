@@ -1,7 +1,9 @@
-"""Which flags to change after a fit that ended in numbers that are not finite."""
+"""Which flags to change after a fit whose numbers were not finite."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from automm_distill.errors import NotFiniteError, TrainingError
 from automm_distill.settings import LOSS_WEIGHTS, Settings
@@ -10,6 +12,8 @@ from automm_distill.settings import LOSS_WEIGHTS, Settings
 _HUGE_LOSS_WEIGHT = 1e3
 _SMALL_TEMPERATURE = 1e-2
 _HUGE_WEIGHT_DECAY = 10.0
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -24,6 +28,17 @@ def explained(role: str, settings: Settings, precision: str) -> Iterator[None]:
         yield
     except NotFiniteError as error:
         raise TrainingError(f"the {role} diverged: its {error}; {remedy(role, settings, precision)}") from error
+
+
+def warn_if_diverged(role: str, training_info: Mapping[str, Any], settings: Settings, precision: str) -> None:
+    """Say that a model is one from before its fit diverged: AutoGluon keeps those of the best validations."""
+    if "diverged_at" in training_info:
+        log.warning(
+            "the %s diverged: its loss was not finite first at optimizer step %s of %s, and its weights are those of a "
+            "validation before; %s",
+            *(role, f"{training_info['diverged_at']:,}", f"{training_info['optimizer_steps']:,}"),
+            remedy(role, settings, precision),
+        )
 
 
 def remedy(role: str, settings: Settings, precision: str) -> str:

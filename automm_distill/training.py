@@ -11,7 +11,7 @@ import numpy as np
 
 from automm_distill import __version__, automm, cache, teacher_outputs
 from automm_distill.automm import FitOptions, Predictor, Teacher
-from automm_distill.divergence import explained
+from automm_distill.divergence import explained, warn_if_diverged
 from automm_distill.evaluation import scores
 from automm_distill.inputs.checkpoints import Checkpoint
 from automm_distill.inputs.splits import TrainValidation
@@ -61,6 +61,7 @@ def finetune_or_load(role: str, context: RunContext) -> TrainedModel:
         log.info("training the %s: %s, %s rows", role, name, rows)
         with explained(role, settings, context.device.precision):
             training_info, seconds = _timed(lambda: automm.fit(folder, context.data(role), context.task, options))
+        warn_if_diverged(role, training_info, settings, context.device.precision)
         about = {"task": context.task_name, "checkpoint": name, "version": __version__}
         return training_info | {"seconds": seconds} | about
 
@@ -127,6 +128,7 @@ def distill(targets: Teacher, run_folder: Path, context: RunContext) -> TrainedM
         cache.staged(run_folder) as partial,
     ):
         training_info, seconds = _timed(lambda: automm.fit(partial / "student", data, context.task, options, targets))
+    warn_if_diverged("student", training_info, settings, context.device.precision)
     student = automm.load(run_folder / "student", context.task, verbosity=settings.verbosity)
     training_info |= {"seconds": seconds, "path": str((run_folder / "student").resolve())}
     return _score("student", student, training_info, context, seconds)

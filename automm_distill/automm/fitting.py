@@ -24,7 +24,8 @@ def fit(
 
     :param teacher: what to distil, by ``options.losses``; None to fine-tune.
     :return: ``optimizer_steps`` and ``epochs`` of the fit; with a teacher, also ``loss_terms``, see
-        :meth:`automm_distill.loss_log.LossLog.summary`.
+        :meth:`automm_distill.loss_log.LossLog.summary`. ``diverged_at`` is there if a loss was not finite: the first
+        such optimizer step, counted from 1.
     :raises TrainingError: when the fit ended before the first optimizer step.
     :raises NotFiniteError: when it ended with weights that are not finite.
     :raises UserError: when the teacher's classes are not the student's.
@@ -52,15 +53,15 @@ def fit(
         seed=options.seed,
     )
     progress = dict(learner.progress)
-    diverged_at = progress.pop("diverged_at", None)
     if progress["optimizer_steps"] == 0:
         raise TrainingError(
             f"--time_limit {options.time_limit}: over before the first optimizer step; give it more seconds or leave "
             "it out"
         )
     if not all(torch.isfinite(weight).all() for weight in learner._model.parameters()):
+        step = progress.get("diverged_at")
         raise NotFiniteError(
             "weights are not finite after training"
-            + (f", and its loss was not from optimizer step {diverged_at:,} on" if diverged_at is not None else "")
+            + (f", its loss first at optimizer step {step:,}" if step is not None else "")
         )
     return progress

@@ -54,15 +54,13 @@ def longest_row(config: Any, network: Any, tokenizer: Any) -> int:
 
     :param network: with or without weights.
     """
-    from torch import nn
-
     declared = getattr(config, "max_position_embeddings", tokenizer.model_max_length)
     if getattr(config, "relative_attention", False) or "relative" in getattr(config, "position_embedding_type", ""):
         declared = tokenizer.model_max_length
     counted_from_padding = [
-        module.num_embeddings - module.padding_idx - 1
+        module.weight.shape[0] - module.padding_idx - 1
         for name, module in network.named_modules()
-        if isinstance(module, nn.Embedding) and "position" in name and module.padding_idx is not None
+        if "position" in name and getattr(module, "padding_idx", None) is not None
     ]
     return int(min(AUTOGLUON_MAX_TOKENS, declared, *counted_from_padding))
 
@@ -80,7 +78,7 @@ def _refusing(where: str, what: str) -> Iterator[None]:
         if machine_limit(error) is not None:
             raise
         reason = textwrap.shorten(first_line(error), 300, placeholder=" ...")
-        raise UserError(f"{where}: {what}: {reason}") from error
+        raise UserError(f"{where}: {what} ({type(error).__name__}: {reason})") from error
 
 
 def _read_config(where: str, folder: Path) -> Any:
@@ -120,14 +118,9 @@ def _read_tokenizer(where: str, folder: Path) -> Any:
     with _refusing(where, f"no tokenizer can be made of the files in {folder}"):
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False)
     # Without its files, transformers 5 makes an empty tokenizer: its special tokens, and nothing else.
-    files = dict(tokenizer.vocab_files_names)
-    files.setdefault("tokenizer_file", "tokenizer.json")
-    found = {kind for kind, file in files.items() if (folder / file).is_file()}
-    # A vocabulary of byte pairs is of no use without the merges: each word would be read letter by letter.
-    is_half = "merges_file" in files and not found >= {"vocab_file", "merges_file"}
-    if tokenizer.vocab_files_names and "tokenizer_file" not in found and (not found or is_half):
-        needed = [files[kind] for kind in ("vocab_file", "merges_file") if kind in files]
-        raise UserError(f"{where}: no tokenizer files in {folder}; needs tokenizer.json, or {' and '.join(needed)}")
+    files = sorted({"tokenizer.json", *tokenizer.vocab_files_names.values()})
+    if tokenizer.vocab_files_names and not any((folder / file).is_file() for file in files):
+        raise UserError(f"{where}: no tokenizer files in {folder}; found none of {', '.join(files)}")
     if tokenizer.pad_token_id is None:
         raise UserError(
             f"{where}: its tokenizer has no padding token, like those of GPT-2 and Llama, decoders; {_NEEDS_ENCODER}"
@@ -172,8 +165,10 @@ def _require_embeddings(where: str, network: Any, tokenizer: Any) -> None:
     """
     from torch import nn
 
-    with _refusing(where, "its network has no embeddings of tokens"):
+    try:
         embeddings = network.get_input_embeddings()
+    except NotImplementedError:  # CANINE computes them
+        return
     used = {tokenizer.pad_token_id, *_row_ends(tokenizer)}
     highest = max({*tokenizer.get_vocab().values()} - set(tokenizer.all_special_ids) | used)
     if isinstance(embeddings, nn.Embedding) and highest >= embeddings.num_embeddings:
