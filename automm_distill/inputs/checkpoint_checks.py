@@ -87,7 +87,7 @@ def _read_config(where: str, folder: Path) -> Any:
     with _refusing(where, f"{folder / 'config.json'} is no configuration"):
         declared = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     model_type = declared.get("model_type")
-    if model_type not in transformers.CONFIG_MAPPING:
+    if str(model_type) not in transformers.CONFIG_MAPPING:
         if "auto_map" in declared:
             problem = "needs Python code of its own (auto_map in config.json), which is never run here"
         elif model_type is None:
@@ -186,7 +186,7 @@ def _load_network(where: str, folder: Path) -> Any:
 
     files = weight_files(where, folder)
     file = files[0] if len(files) == 1 else folder
-    with _refusing(where, f"the weights in {file} are damaged, get them again"), torch.random.fork_rng(devices=[]):
+    with _refusing(where, f"the weights in {file} cannot be read, get them again"), torch.random.fork_rng(devices=[]):
         network, report = transformers.AutoModel.from_pretrained(
             folder,
             dtype=torch.float32,
@@ -216,7 +216,7 @@ def _load_network(where: str, folder: Path) -> Any:
             *(where, len(missing), len(weights), file, missing[0]),
         )
     for name, weight in weights.items():
-        if not all(limit.isfinite() for limit in weight.detach().aminmax()):
+        if weight.numel() and not all(limit.isfinite() for limit in weight.detach().aminmax()):
             count = weight.numel() - int(weight.isfinite().sum())
             shards = [shard for key, shard in weight_map(where, folder).items() if key.endswith(name)]
             raise UserError(
