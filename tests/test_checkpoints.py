@@ -83,6 +83,18 @@ def cut_off_bin(zipped: bool) -> Callable[[Path], None]:
     return write
 
 
+def spoil_the_middle_of_a_bin(folder: Path) -> None:
+    to_bin(folder)
+    path = folder / "pytorch_model.bin"
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] + data[len(data) // 2 :].replace(b"PK", b"  "))
+
+
+def change_position_kind(folder: Path) -> None:
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(content | {"position_embedding_type": None}))
+
+
 def in_shards(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
@@ -175,6 +187,8 @@ REFUSED = {
     "no model_type": (change_config(model_type=None), "config.json has no model_type .*transformers 5"),
     "unknown model_type": (change_config(model_type="mine"), "model_type 'mine' in config.json is none that is known"),
     "two model_types": (change_config(model_type=["bert"]), r"model_type \['bert'\] in config.json is none that is"),
+    "no kind of positions": (change_position_kind, r"no saying how long its rows may be \(TypeError"),
+    "spoilt .bin": (spoil_the_middle_of_a_bin, r"the weights in .*pytorch_model\.bin cannot be read"),
     "quantized": (change_config(quantization_config={"quant_method": "gptq"}), "quantized, and cannot be trained"),
     "vision": (be_of("vit", **WIDTHS, **VISION), "a vit network reads pixel_values, not text"),
     "no tokenizer": (lose_the_tokenizer, r"no tokenizer files in .*; found none of tokenizer\.json, vocab\.txt"),

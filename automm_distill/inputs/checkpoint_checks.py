@@ -39,7 +39,8 @@ def check_checkpoint(flag: str, name: str, folder: Path, texts: Sequence[str]) -
     tokenizer = _read_tokenizer(where, folder)
     content = _tokenize(where, tokenizer, texts)
     _require_embeddings(where, network, tokenizer)
-    max_tokens = longest_row(config, network, tokenizer)
+    with _refusing(where, "no saying how long its rows may be"):
+        max_tokens = longest_row(config, network, tokenizer)
     if max_tokens < _FEWEST_TOKENS:
         raise UserError(f"{where}: its rows may have {max_tokens} tokens at most, which is too few; {_NEEDS_ENCODER}")
     _require_reading(where, _load_network(where, folder), tokenizer, content, max_tokens)
@@ -75,7 +76,7 @@ def _refusing(where: str, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if machine_limit(error) is not None:
+        if (machine_limit(error) or "").startswith("out of memory"):  # not "the disk is full": nothing is written here
             raise
         reason = textwrap.shorten(first_line(error), 300, placeholder=" ...")
         raise UserError(f"{where}: {what} ({type(error).__name__}: {reason})") from error
