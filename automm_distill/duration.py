@@ -84,7 +84,7 @@ def measure(context: RunContext, role: str) -> PassSeconds:
     """
     train, checkpoint = context.data(role).train, context.checkpoint(role)
     tokenizer = row_checks.load_tokenizer(checkpoint.path)
-    longest = row_checks.max_tokens(checkpoint.path, tokenizer)
+    longest = checkpoint.max_tokens
     sample = row_checks.sample(train)[list(context.task.model_columns)]
     lengths = np.minimum(row_checks.token_counts(tokenizer, sample), longest)
     rows = context.settings.per_gpu_batch_size

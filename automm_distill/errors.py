@@ -12,6 +12,10 @@ class TrainingError(Exception):
     """A fit that ended without a usable model: reported as one line, exit status 1."""
 
 
+class NotFiniteError(TrainingError):
+    """A model of which numbers are NaN or infinite; the message says which numbers, after the model's name."""
+
+
 def first_line(error: BaseException) -> str:
     """What ``error`` says in one line, or its type where it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0]

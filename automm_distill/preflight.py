@@ -3,7 +3,11 @@
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
+import pandas as pd
 
 from automm_distill import cache, logs
 from automm_distill.devices import Device, choose_device
@@ -11,14 +15,17 @@ from automm_distill.errors import UserError
 from automm_distill.evaluation.verdict import warn_about_test_sets
 from automm_distill.folders import require_writable
 from automm_distill.inputs import demo, row_checks
+from automm_distill.inputs.checkpoint_checks import check_checkpoint
 from automm_distill.inputs.checkpoints import Checkpoint, find_checkpoint
 from automm_distill.inputs.splits import Splits, load_splits
 from automm_distill.results import RESULTS
 from automm_distill.run_context import RunContext
 from automm_distill.settings import Settings
+from automm_distill.tasks import Task
 
 RUN_LOCKS = ".20*.lock"  # beside the folders of runs, whose names begin with the date
 OUTPUT_BYTES = 4096  # of the teacher's outputs for one row: a feature of width 1024 in single precision
+SAMPLE_ROWS = 200  # that each tokenizer is tried on
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +35,12 @@ def preflight(
     *,
     load: Callable[[Settings, Path], Splits] = load_splits,
     find: Callable[[str, str], Checkpoint] = find_checkpoint,
+    check: Callable[[str, str, Path, tuple[str, ...]], int] = check_checkpoint,
 ) -> RunContext:
     """Check folders, rows, checkpoints, augmentation data and device; nothing is trained yet.
 
-    :param load: and ``find``: what a sweep, whose runs share rows and checkpoints, calls instead, to read each once.
+    :param load: with ``find`` and ``check`` what a sweep, whose runs share rows and checkpoints, calls instead, to read
+        each once.
     :raises UserError: for whatever the user has to mend first.
     """
     output_folder, cache_folder = Path(settings.output_folder), Path(settings.finetuned_model_cache_folder)
@@ -60,17 +69,32 @@ def preflight(
     _require_room(output_folder, "--output_folder", 5 * student.bytes)
     outputs = OUTPUT_BYTES * len(splits.student.train) if settings.teacher_outputs == "cached" else 0
     _require_room(cache_folder, "--finetuned_model_cache_folder", 5 * max(teacher.bytes, student.bytes) + outputs)
+    logs.quieten_libraries(settings.verbosity)
     task = settings.tasks[0]
-    logs.quieten_libraries(settings.verbosity)  # tokenizers have their opinion of long rows
-    row_checks.warn_about_rows(splits, task)
-    row_checks.tell_of_cut_rows(splits, task, {"teacher": teacher, "student": student})
-    warn_about_test_sets(task, splits.tests)
-    if not settings.trains_student_head:
+    texts = [_some_texts(data.train, task) for data in (splits.teacher, splits.student)]
+    teacher = replace(teacher, max_tokens=check("--teacher_model", teacher_name, teacher.path, texts[0]))
+    student = replace(student, max_tokens=check("--student_model", student_name, student.path, texts[1]))
+    context = RunContext(settings, task, splits, teacher, student, device, started)
+    _warn_of_what_says_little(context)
+    return context
+
+
+def _warn_of_what_says_little(context: RunContext) -> None:
+    """Say what can be trained, but will not tell much."""
+    row_checks.warn_about_rows(context.splits, context.task)
+    row_checks.tell_of_cut_rows(context.splits, context.task, {"teacher": context.teacher, "student": context.student})
+    warn_about_test_sets(context.task, context.splits.tests)
+    if not context.settings.trains_student_head:
         log.warning(
             "--hard_label_weight and --soft_label_weight are 0: no other loss trains the layer that the student "
             "predicts by, and its answers will be chance"
         )
-    return RunContext(settings, task, splits, teacher, student, device, started)
+
+
+def _some_texts(frame: pd.DataFrame, task: Task) -> tuple[str, ...]:
+    """The texts of some rows from all over ``frame``: it may hold one language after the other."""
+    rows = np.unique(np.linspace(0, len(frame) - 1, SAMPLE_ROWS, dtype=int))
+    return tuple(frame.iloc[rows][list(task.model_columns)].to_numpy().ravel())
 
 
 def _require_appendable(folder: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from automm_distill import __version__, automm, cache, teacher_outputs
 from automm_distill.automm import FitOptions, Predictor, Teacher
+from automm_distill.divergence import explained, warn_if_diverged
 from automm_distill.evaluation import scores
 from automm_distill.inputs.checkpoints import Checkpoint
 from automm_distill.inputs.splits import TrainValidation
@@ -55,7 +56,9 @@ def finetune_or_load(role: str, context: RunContext) -> TrainedModel:
 
     def build(folder: Path) -> Mapping[str, Any]:
         log.info("training the %s: %s, %s rows", role, name, rows)
-        training_info, seconds = _timed(lambda: automm.fit(folder, context.data(role), context.task, options))
+        with explained(role, settings, context.device.precision):
+            training_info, seconds = _timed(lambda: automm.fit(folder, context.data(role), context.task, options))
+        warn_if_diverged(role, training_info, settings, context.device.precision)
         about = {"task": context.task_name, "checkpoint": name, "version": __version__}
         return training_info | {"seconds": seconds} | about
 
@@ -96,14 +99,15 @@ def teacher_targets(teacher: TrainedModel, context: RunContext) -> Teacher:
     }
     path = context.cache_folder / f"outputs-{cache.fingerprint(recipe)}"
     context.entries_in_use.enter_context(cache.in_use(path))
-    outputs, seconds = _timed(
-        lambda: teacher_outputs.get_or_compute(
-            path,
-            recipe,
-            context.splits.student.train,
-            teacher.predictor.outputs,  # type: ignore[union-attr]
+    with explained("teacher", context.settings, context.device.precision):
+        outputs, seconds = _timed(
+            lambda: teacher_outputs.get_or_compute(
+                path,
+                recipe,
+                context.splits.student.train,
+                teacher.predictor.outputs,  # type: ignore[union-attr]
+            )
         )
-    )
     teacher.seconds["teacher_outputs"] = seconds
     teacher.training_info["outputs_path"] = str(path.resolve())
     return Teacher(teacher.predictor, outputs)
@@ -113,11 +117,23 @@ def distill(targets: Teacher, run_folder: Path, context: RunContext) -> TrainedM
     """The student, trained anew in every run and left in ``run_folder``."""
     settings = context.settings
     losses = automm.distillation_spec(settings, context.task)
-    options = automm.fit_options(settings, context.device, str(context.student.path), "student", losses)
+    options = automm.fit_options(
+        settings,
+        context.device,
+        str(context.student.path),
+        "student",
+        losses,
+        max_tokens=context.student.max_tokens,
+    )
     data = context.data("student")
     log.info("distilling the student: %s, %s rows", settings.student_model, f"{len(data.train):,}")
-    with cache.locked(run_folder, disposable=True), cache.staged(run_folder) as partial:
+    with (
+        explained("student", settings, context.device.precision),
+        cache.locked(run_folder, disposable=True),
+        cache.staged(run_folder) as partial,
+    ):
         training_info, seconds = _timed(lambda: automm.fit(partial / "student", data, context.task, options, targets))
+    warn_if_diverged("student", training_info, settings, context.device.precision)
     student = automm.load(run_folder / "student", context.task, verbosity=settings.verbosity)
     training_info |= {"seconds": seconds, "path": str((run_folder / "student").resolve())}
     return _score("student", student, training_info, context, seconds)
@@ -153,7 +169,9 @@ def cache_recipe(
 def _entry(role: str, context: RunContext) -> tuple[FitOptions, dict[str, Any], Path]:
     """How the teacher or the baseline is fitted, the recipe of its cache entry, and where that is."""
     task, checkpoint = context.task, context.checkpoint(role)
-    options = automm.fit_options(context.settings, context.device, str(checkpoint.path), role)
+    options = automm.fit_options(
+        context.settings, context.device, str(checkpoint.path), role, max_tokens=checkpoint.max_tokens
+    )
     recipe = cache_recipe(role, task, context.data(role), checkpoint, options)
     config = task.name if context.settings.benchmark == "pawsx" else task.config  # mnlim and mnlimm share mnli's models
     return options, recipe, context.cache_folder / f"{role}-{config}-{cache.fingerprint(recipe)}"
@@ -170,7 +188,8 @@ def _score(
     role: str, predictor: Predictor, training_info: dict[str, Any], context: RunContext, seconds: float
 ) -> TrainedModel:
     log.info("scoring the %s on %s rows", role, f"{sum(map(len, context.eval_sets.values())):,}")
-    predictions, prediction_seconds = _timed(lambda: scores.predict(predictor, context.eval_sets))
+    with explained(role, context.settings, context.device.precision):
+        predictions, prediction_seconds = _timed(lambda: scores.predict(predictor, context.eval_sets))
     return TrainedModel(predictor, training_info, predictions, {role: seconds, "prediction": prediction_seconds})
 
 

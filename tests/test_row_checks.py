@@ -1,13 +1,12 @@
 """What rows say before anything is trained: trained on too, repeated, longer than a model reads."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from automm_distill import automm
 from automm_distill.inputs import demo, row_checks
+from automm_distill.inputs.checkpoint_checks import check_checkpoint
 from automm_distill.inputs.checkpoints import Checkpoint
 from automm_distill.inputs.splits import Splits, TrainValidation
 from automm_distill.tasks import GLUE_TASKS, pawsx_task
@@ -85,7 +84,7 @@ def of_16_tokens(tmp_path_factory) -> Checkpoint:
     """A checkpoint that reads 16 tokens, and knows "word"."""
     folder = tmp_path_factory.mktemp("short") / "model"
     demo.make_checkpoint(folder, ["word row same"], demo.Shape(layers=1, width=16, heads=2, longest=16), seed=1)
-    return Checkpoint(folder, "", 1)
+    return Checkpoint(folder, "", 1, max_tokens=16)
 
 
 def test_rows_longer_than_a_model_reads_are_said_for_each_model(caplog, of_16_tokens, checkpoints):
@@ -93,7 +92,7 @@ def test_rows_longer_than_a_model_reads_are_said_for_each_model(caplog, of_16_to
     caplog.set_level("INFO", logger="automm_distill")
     fits, long = ("word " * 11, "word"), ("word " * 13, "word")
     rows = splits(pairs(fits, fits, fits, long), pairs(fits), test=pairs(fits, long))
-    both = {"teacher": Checkpoint(checkpoints / "teacher", "", 1), "student": of_16_tokens}
+    both = {"teacher": Checkpoint(checkpoints / "teacher", "", 1, max_tokens=64), "student": of_16_tokens}
     row_checks.tell_of_cut_rows(rows, RTE, both)
     assert said(caplog) == [
         "25 % of the training rows and 50 % of the test rows are longer than the 16 tokens that the student reads, "
@@ -120,6 +119,6 @@ def test_tokens_are_counted_as_autogluon_makes_them(checkpoints, tmp_path):
     frame.loc[frame.index[-1], "sentence1"] = "the pilot " * 400
     tokenizer = row_checks.load_tokenizer(checkpoints / "teacher")
     counted = row_checks.token_counts(tokenizer, frame[list(RTE.model_columns)])
-    longest = row_checks.max_tokens(Path(checkpoints / "teacher"), tokenizer)
+    longest = check_checkpoint("--teacher_model", "teacher", checkpoints / "teacher", tuple(frame["sentence1"]))
     assert counted.max() > longest
     assert np.minimum(counted, longest).tolist() == load(tmp_path / "model").token_counts(frame).tolist()

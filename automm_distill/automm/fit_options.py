@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from automm_distill.devices import Device
+from automm_distill.inputs.checkpoints import AUTOGLUON_MAX_TOKENS
 from automm_distill.losses import DistillationSpec
 from automm_distill.settings import LOSS_WEIGHTS, Settings
 from automm_distill.tasks import Task
@@ -63,15 +64,23 @@ class FitOptions:
 
 
 def fit_options(
-    settings: Settings, device: Device, checkpoint: str, role: str, losses: DistillationSpec | None = None
+    settings: Settings,
+    device: Device,
+    checkpoint: str,
+    role: str,
+    losses: DistillationSpec | None = None,
+    *,
+    max_tokens: int = AUTOGLUON_MAX_TOKENS,
 ) -> FitOptions:
     """The options of one of the three models. All get the same kinds of options; only values differ.
 
     :param checkpoint: folder of the pretrained model.
     :param role: "teacher", "baseline" or "student"; the last two differ in ``losses`` alone.
+    :param max_tokens: longer rows are cut to so many tokens. AutoGluon's own limit is not said again: a model that was
+        cached before there was this parameter is the same one.
     """
     prefix = "teacher" if role == "teacher" else "student"
-    hyperparameters = {
+    hyperparameters: dict[str, Any] = {
         "model.names": ["hf_text"],
         "model.hf_text.checkpoint_name": checkpoint,
         "model.hf_text.text_trivial_aug_maxscale": settings.aug_scale,
@@ -87,6 +96,8 @@ def fit_options(
         "env.accelerator": device.accelerator,
         "env.precision": PRECISION_NAMES[device.precision],
     }
+    if max_tokens < AUTOGLUON_MAX_TOKENS:
+        hyperparameters["model.hf_text.max_text_len"] = max_tokens
     return FitOptions(
         hyperparameters=hyperparameters | (_distiller_hyperparameters(losses) if losses else {}),
         seed=settings.seed,

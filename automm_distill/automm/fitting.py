@@ -9,7 +9,7 @@ from autogluon.multimodal import MultiModalPredictor
 from automm_distill.automm.fit_options import LABEL, VERBOSITY, FitOptions
 from automm_distill.automm.learner import Learner
 from automm_distill.automm.teacher import Teacher
-from automm_distill.errors import TrainingError
+from automm_distill.errors import NotFiniteError, TrainingError
 from automm_distill.inputs.splits import TrainValidation
 from automm_distill.tasks import Task
 
@@ -24,8 +24,10 @@ def fit(
 
     :param teacher: what to distil, by ``options.losses``; None to fine-tune.
     :return: ``optimizer_steps`` and ``epochs`` of the fit; with a teacher, also ``loss_terms``, see
-        :meth:`automm_distill.loss_log.LossLog.summary`.
-    :raises TrainingError: when the fit ended before the first optimizer step or with weights that are not finite.
+        :meth:`automm_distill.loss_log.LossLog.summary`. ``diverged_at`` is there if a loss was not finite: the first
+        such optimizer step, counted from 1.
+    :raises TrainingError: when the fit ended before the first optimizer step.
+    :raises NotFiniteError: when it ended with weights that are not finite.
     :raises UserError: when the teacher's classes are not the student's.
     """
     assert (teacher is None) == (options.losses is None), "a teacher and losses go together"
@@ -57,7 +59,9 @@ def fit(
             "it out"
         )
     if not all(torch.isfinite(weight).all() for weight in learner._model.parameters()):
-        raise TrainingError(
-            "training diverged: the weights are not finite; try a lower learning rate or --precision bf16 or 32"
+        step = progress.get("diverged_at")
+        raise NotFiniteError(
+            "weights are not finite after training"
+            + (f", its loss first at optimizer step {step:,}" if step is not None else "")
         )
     return progress

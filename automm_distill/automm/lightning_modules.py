@@ -35,6 +35,8 @@ class FineTuneModule(LitModule):
         super().__init__(**lit_module)
         self.options = options
         self.progress_file = progress_file
+        # On the device of the losses, so that no pass has to wait for a comparison.
+        self._diverged_at: Tensor | None = None  # optimizer step of the first loss that was not finite; -1: none yet
 
     def save_hyperparameters(self, *args: Any, ignore: Sequence[str] = (), **kwargs: Any) -> None:
         """Called by AutoGluon's constructor (optim/lit_module.py:147), which would copy ours into every checkpoint."""
@@ -70,6 +72,15 @@ class FineTuneModule(LitModule):
         )
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Called by Lightning after each pass: remember where the loss stopped being finite."""
+        loss = outputs["loss"]
+        took_a_step = (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0 or self.trainer.is_last_batch
+        number = self.trainer.global_step + (not took_a_step)  # of the step that this pass belongs to, from 1 on
+        step = torch.full_like(loss, number, dtype=torch.long)
+        before = torch.full_like(step, -1) if self._diverged_at is None else self._diverged_at
+        self._diverged_at = torch.where((before < 0) & ~loss.isfinite(), step, before)
+
     def on_train_end(self) -> None:
         """Write the progress file: with several GPUs, the process that called ``fit`` is not one that trains."""
         if self.trainer.is_global_zero:
@@ -79,7 +90,10 @@ class FineTuneModule(LitModule):
         """Give the optimizer more than the model's parameters."""
 
     def _progress(self) -> dict[str, Any]:
-        return {"optimizer_steps": self.trainer.global_step, "epochs": self.trainer.current_epoch}
+        progress = {"optimizer_steps": self.trainer.global_step, "epochs": self.trainer.current_epoch}
+        if self._diverged_at is not None and self._diverged_at >= 0:
+            progress["diverged_at"] = int(self._diverged_at)
+        return progress
 
 
 class DistillModule(FineTuneModule):

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from automm_distill.automm.fit_options import VERBOSITY
 from automm_distill.automm.tokenized_rows import Rows
-from automm_distill.errors import TrainingError
+from automm_distill.errors import NotFiniteError
 from automm_distill.tasks import Task
 
 
@@ -62,7 +62,7 @@ class Predictor:
 
         Batches are made in order of length, longest first, which needs little padding; results are in the rows' order.
 
-        :raises TrainingError: when an output is not finite.
+        :raises NotFiniteError: when an output is not finite.
         """
         rows = self._rows(frame)
         order = np.argsort(-rows.lengths, kind="stable")
@@ -87,7 +87,7 @@ class Predictor:
         model.to("cpu")  # the next fit may need the GPU's memory
         for kind, array in results.items():
             if not np.isfinite(array).all():
-                raise TrainingError(f"a model's {kind} are not finite; try --precision bf16 or 32")
+                raise NotFiniteError(f"{kind} are not finite")
         return results[LOGITS], results[FEATURES]
 
     def call_predict(self, frame: pd.DataFrame) -> object:

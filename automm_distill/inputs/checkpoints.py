@@ -8,10 +8,12 @@ from pathlib import Path
 from automm_distill.cache.entries import fingerprint, hash_folder
 from automm_distill.errors import UserError
 from automm_distill.inputs import hub
+from automm_distill.inputs.checkpoint_files import require_network
 
 # AutoGluon reads the PyTorch weights only; a hub repository often carries the same weights for other frameworks too.
 _SMALL_FILES = ("*.json", "*.txt", "*.model", "*.bpe")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+AUTOGLUON_MAX_TOKENS = 512  # of a row: its model.hf_text.max_text_len (configs/model/default.yaml)
 
 log = logging.getLogger(__name__)
 
@@ -20,12 +22,14 @@ log = logging.getLogger(__name__)
 class Checkpoint:
     """A checkpoint on this machine.
 
-    ``fingerprint`` depends on the content of its files, not on their name or place; ``bytes`` is the weights' size.
+    ``fingerprint`` depends on the content of its files, not on their name or place; ``bytes`` is the weights' size;
+    ``max_tokens`` is the longest row that it takes, for AutoGluon's limit until the checkpoint was opened.
     """
 
     path: Path
     fingerprint: str
     bytes: int
+    max_tokens: int = AUTOGLUON_MAX_TOKENS
 
 
 def find_checkpoint(flag: str, name: str) -> Checkpoint:
@@ -37,6 +41,7 @@ def find_checkpoint(flag: str, name: str) -> Checkpoint:
     path = Path(name).expanduser()
     if not path.is_dir():
         path = _download(flag, name)
+    require_network(f"{flag} {name}", path)
     config = path / "config.json"
     if not config.is_file():
         raise UserError(f"{flag} {name}: no config.json in {path}; needs the folder of a Hugging Face checkpoint")

@@ -14,7 +14,6 @@ from automm_distill.tasks import Task
 
 MANY_REPEATS = 0.01  # share of the training rows that is worth a line
 SAMPLE = 2000  # rows that stand for all of a larger set when tokens are counted
-LONGEST = 512  # tokens that AutoGluon lets a model read at most (configs/model/default.yaml)
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +50,7 @@ def tell_of_cut_rows(splits: Splits, task: Task, checkpoints: Mapping[str, Check
     for role, checkpoint in checkpoints.items():
         train = splits.teacher.train if role == "teacher" else splits.student.train
         tokenizer = load_tokenizer(checkpoint.path)
-        longest = max_tokens(checkpoint.path, tokenizer)
+        longest = checkpoint.max_tokens
         shares = {}
         for name, frame in (("training", train), ("test", tests)):
             counted = sample(frame)
@@ -76,14 +75,6 @@ def load_tokenizer(checkpoint: Path) -> Any:
     import transformers
 
     return transformers.AutoTokenizer.from_pretrained(checkpoint)
-
-
-def max_tokens(checkpoint: Path, tokenizer: Any) -> int:
-    """How many tokens of a row the checkpoint reads."""
-    import transformers
-
-    config = transformers.AutoConfig.from_pretrained(checkpoint)
-    return int(min(LONGEST, tokenizer.model_max_length, getattr(config, "max_position_embeddings", LONGEST)))
 
 
 def token_counts(tokenizer: Any, texts: pd.DataFrame) -> np.ndarray:

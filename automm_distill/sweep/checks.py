@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from automm_distill.inputs.checkpoint_checks import check_checkpoint
 from automm_distill.inputs.checkpoints import find_checkpoint
 from automm_distill.inputs.splits import Splits, load_splits
 from automm_distill.memory import estimate_peak
@@ -49,13 +50,13 @@ def check(trials: Sequence[Trial], *, on_cluster: bool) -> list[CheckedTrial]:
     """
     # Rows are kept for one set of them at a time: trials that share theirs are looked at one after the other.
     order = sorted(range(len(trials)), key=lambda number: repr(_rows_key(trials[number].settings)))
-    read_once, find_once = _load_once(), functools.cache(find_checkpoint)
+    read_once, find_once, check_once = _load_once(), functools.cache(find_checkpoint), functools.cache(check_checkpoint)
     checked: dict[int, CheckedTrial] = {}
     for number in order:
         settings = trials[number].settings
         if on_cluster:  # its devices are not this machine's, which must not be asked for them
             settings = replace(settings, num_gpu=0, precision="32")
-        context = preflight(settings, load=read_once, find=find_once)
+        context = preflight(settings, load=read_once, find=find_once, check=check_once)
         checked[number] = CheckedTrial(
             trials[number],
             context.identity,
