@@ -49,15 +49,16 @@ def find_folder(folder: Path, task: Task) -> Path | None:
     named = [path for path in _folders(folder) if _is_called(path, task)]
     named = [path for path in named if _holds_rows(path)] or named
     if not named and _holds_rows(folder):
-        if (
-            _is_called(folder, task)
-            or _is_called(folder.resolve(), task)
-            or saved_config(_first_saved(folder)) == task.config
-        ):
+        config = saved_config(_first_saved(folder))
+        if _is_called(folder, task) or _is_called(folder.resolve(), task) or config == task.config:
             return folder
+        what = (
+            f"the configuration {config!r}, not {task.config!r}"
+            if config
+            else f"rows ({_content(folder)}), but its name is not that task's"
+        )
         raise UserError(
-            f"--dataset_path: {folder} holds rows ({_content(folder)}), but nothing says that they are those of "
-            f"{task.config}; put them into {folder / task.config}"
+            f"--dataset_path: {folder} holds {what}; put those of {task.config} into {folder / task.config}"
         )
     if not named:
         below = chain.from_iterable(_folders(path) for path in _folders(folder) if os.access(path, os.R_OK | os.X_OK))
