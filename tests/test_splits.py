@@ -104,6 +104,21 @@ def test_regression_hold_out_spans_the_label_range():
     assert deciles.tolist() == [10] * 10
 
 
+@pytest.mark.parametrize(
+    ("task", "labels", "line"),
+    [
+        (RTE, [0, 1, 0], r"3 training rows are too few to split off a hold-out with every class in it"),
+        (RTE, [0] * 30 + [1], r"31 training rows are too few to split off a hold-out with every class in it"),
+        (STSB, [1.0], r"1 training rows are too few"),
+        (STSB, [1.0, 2.0, 3.0], r"stsb/hold-out: all 1 labels are \d; a regression needs different ones"),
+        (STSB, [5.0] * 50 + [1.0], r"stsb/hold-out: all 10 labels are 5; a regression needs different ones"),
+    ],
+)
+def test_too_few_rows_for_a_hold_out_are_one_line(task, labels, line):
+    with pytest.raises(UserError, match=line):
+        hold_out(pd.DataFrame({"id": "0", "label": labels}), task, seed=0)
+
+
 def test_cut_chooses_the_same_ids_in_every_language():
     english = pd.DataFrame({"id": [str(n) for n in range(100)], "text": "en"})
     german = english.drop(index=[3, 50]).assign(text="de")

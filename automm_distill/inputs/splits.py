@@ -93,6 +93,8 @@ def hold_out(frame: pd.DataFrame, task: Task, seed: int) -> TrainValidation:
 
     Sizes follow AutoGluon 1.6.3 (data/utils.py): below 5,000 rows between 10 and 20 %, about 500; above that between
     1 and 10 %, about 2,500. A regression is stratified by the deciles of its label.
+
+    :raises UserError: when there are too few rows for that.
     """
     n = len(frame)
     share = max(0.1, min(0.2, 500 / n)) if n < 5000 else max(0.01, min(0.1, 2500 / n))
@@ -104,6 +106,9 @@ def hold_out(frame: pd.DataFrame, task: Task, seed: int) -> TrainValidation:
         train, validation = train_test_split(frame, test_size=size, random_state=seed, stratify=strata)
     except ValueError as error:
         raise UserError(f"{n:,} training rows are too few to split off a hold-out with every class in it") from error
+    if task.is_regression:  # no correlation with a constant
+        for part, what in ((train, "train"), (validation, "hold-out")):
+            _refuse_constant_labels(part["label"], task, f"{task.config}/{what}")
     return TrainValidation(train.reset_index(drop=True), validation.reset_index(drop=True))
 
 
