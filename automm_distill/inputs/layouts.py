@@ -89,8 +89,8 @@ def find_split(local: Path, split: str) -> list[Path]:
         )
     (_, files), *others = sorted(sources.items())
     if others:
-        unread = ", ".join(some_name(paths) for _, paths in others)
-        log.warning("%s: split %r is there more than once: %s is read, not %s", local, split, some_name(files), unread)
+        unread = ", ".join(_some_name(paths) for _, paths in others)
+        log.warning("%s: split %r is there more than once: %s is read, not %s", local, split, _some_name(files), unread)
     for path in files:
         if not path.exists():
             raise UserError(
@@ -104,7 +104,7 @@ def has_split(local: Path, split: str) -> bool:
     return bool(_sources(local, split) or _sources(local / "data", split))
 
 
-def some_name(files: list[Path]) -> str:
+def _some_name(files: list[Path]) -> str:
     """The first of the files, and how many more there are."""
     return files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more"
 
@@ -154,7 +154,7 @@ def _in_order(files: list[Path]) -> list[Path]:
             state = "missing" if number not in numbers else "there more than once"
             raise UserError(
                 f"--dataset_path: {files[0].parent}: shard {number} of {max(counts)} (counted from 0) of "
-                f"{some_name(sorted(files))} is {state}"
+                f"{_some_name(sorted(files))} is {state}"
             )
     return [path for _, path in sorted(zip(numbers, files, strict=True))]
 
