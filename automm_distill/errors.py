@@ -2,6 +2,8 @@
 
 import errno
 import re
+from collections.abc import Iterable
+from itertools import islice
 
 
 class UserError(Exception):
@@ -19,6 +21,14 @@ class NotFiniteError(TrainingError):
 def first_line(error: BaseException) -> str:
     """What ``error`` says in one line, or its type where it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def some_of(names: Iterable[object], most: int = 8) -> str:
+    """The names in one line, however many there are: "a, b, c and 12 more"."""
+    rest = map(str, names)
+    shown = ", ".join(islice(rest, most))
+    more = sum(1 for _ in rest)
+    return f"{shown} and {more:,} more" if more else shown
 
 
 OUT_OF_MEMORY_REMEDY = (

@@ -14,6 +14,9 @@ class Task:
     ``text_columns`` are in reading order; the models see them as ``sentence1`` and ``sentence2`` (or ``sentence``)
     because AutoGluon joins columns in the order of their names, which would put MNLI's hypothesis before its premise.
     ``metrics[0]`` is the headline, the one that the distillation ratio is quoted for.
+
+    Column names are the hub's. Where the files of the official archive have others, ``archive_columns`` pairs each
+    with the hub's; where they have no header line, ``archive_header`` names all columns.
     """
 
     name: str
@@ -25,6 +28,8 @@ class Task:
     metrics: tuple[str, ...] = ("accuracy",)
     tuning_split: str | None = None
     test_splits: tuple[tuple[str, str], ...] = (("test", "validation"),)
+    archive_columns: tuple[tuple[str, str], ...] = ()
+    archive_header: tuple[str, ...] = ()
 
     @property
     def is_regression(self) -> bool:
@@ -76,6 +81,7 @@ _MNLI = _glue(
     "hypothesis",
     classes=("entailment", "neutral", "contradiction"),
     test_splits=(_MATCHED, _MISMATCHED),
+    archive_columns=(("sentence1", "premise"), ("sentence2", "hypothesis"), ("gold_label", "label")),
 )
 
 GLUE_TASKS: dict[str, Task] = {
@@ -84,13 +90,40 @@ GLUE_TASKS: dict[str, Task] = {
         _MNLI,
         replace(_MNLI, name="mnlim", test_splits=(_MATCHED,)),
         replace(_MNLI, name="mnlimm", test_splits=(_MISMATCHED,)),
-        _glue("qqp", "question1", "question2", classes=("not_duplicate", "duplicate"), metrics=("accuracy", "f1")),
+        _glue(
+            "qqp",
+            "question1",
+            "question2",
+            classes=("not_duplicate", "duplicate"),
+            metrics=("accuracy", "f1"),
+            archive_columns=(("is_duplicate", "label"),),
+        ),
         _glue("qnli", "question", "sentence", classes=_ENTAILMENT),
         _glue("sst2", "sentence", classes=("negative", "positive")),
-        _glue("stsb", "sentence1", "sentence2", label_range=(0.0, 5.0), metrics=("pearson", "spearman")),
-        _glue("mrpc", "sentence1", "sentence2", classes=("not_equivalent", "equivalent"), metrics=("accuracy", "f1")),
+        _glue(
+            "stsb",
+            "sentence1",
+            "sentence2",
+            label_range=(0.0, 5.0),
+            metrics=("pearson", "spearman"),
+            archive_columns=(("score", "label"),),
+        ),
+        _glue(
+            "mrpc",
+            "sentence1",
+            "sentence2",
+            classes=("not_equivalent", "equivalent"),
+            metrics=("accuracy", "f1"),
+            archive_columns=(("#1 String", "sentence1"), ("#2 String", "sentence2"), ("Quality", "label")),
+        ),
         _glue("rte", "sentence1", "sentence2", classes=_ENTAILMENT),
-        _glue("cola", "sentence", classes=("unacceptable", "acceptable"), metrics=("matthews",)),
+        _glue(
+            "cola",
+            "sentence",
+            classes=("unacceptable", "acceptable"),
+            metrics=("matthews",),
+            archive_header=("source", "label", "original mark", "sentence"),
+        ),
     )
 }
 

@@ -1,4 +1,4 @@
-"""Rows: read from every kind of file, cleaned, cut and split alike for all models."""
+"""Rows: fetched from the hub, cut and split alike for all models."""
 
 import os
 import shutil
@@ -15,10 +15,10 @@ import pytest
 
 from automm_distill.errors import UserError
 from automm_distill.inputs import hub
-from automm_distill.inputs.cleaning import NO_TRANSLATION, clean
+from automm_distill.inputs.cleaning import clean
 from automm_distill.inputs.raw_rows import read_splits
 from automm_distill.inputs.splits import TrainValidation, cut, hold_out, load_splits
-from automm_distill.tasks import GLUE_TASKS, pawsx_task
+from automm_distill.tasks import GLUE_TASKS
 
 from .conftest import make_settings, write_splits
 
@@ -32,51 +32,6 @@ PAIRS = pd.DataFrame(
         "idx": [4, 5, 6],
     }
 )
-
-
-def save(frame, path):
-    match path.suffix:
-        case ".parquet":
-            frame.to_parquet(path)
-        case ".csv":
-            frame.to_csv(path, index=False)
-        case ".jsonl":
-            frame.to_json(path, orient="records", lines=True)
-        case ".tsv":  # as GLUE writes it: no quoting
-            lines = ["\t".join(map(str, row)) for row in [frame.columns, *frame.to_numpy()]]
-            path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-@pytest.mark.parametrize("suffix", ["parquet", "csv", "tsv", "jsonl"])
-def test_every_file_format_gives_the_same_rows(tmp_path, suffix):
-    (tmp_path / "rte").mkdir()
-    for split in RTE.splits:
-        save(PAIRS, tmp_path / "rte" / f"{split}.{suffix}")
-    frame = clean(read_splits(tmp_path, RTE, RTE.splits)["train"], RTE, "rte/train")
-    assert frame.to_dict("list") == {
-        "id": ["4", "5", "6"],
-        "sentence1": ["a b", 'he said "no"', "ü, 你好"],
-        "sentence2": ["c", "d", "e"],
-        "label": [0, 1, 1],
-    }
-
-
-@pytest.mark.parametrize("nested", [True, False])
-def test_save_to_disk_folder_is_read(tmp_path, nested):
-    folder = tmp_path / "rte" if nested else tmp_path
-    rows = datasets.Dataset.from_pandas(PAIRS)
-    if not nested:
-        rows.info.config_name = "rte"  # as load_dataset("nyu-mll/glue", "rte") sets it
-    datasets.DatasetDict(dict.fromkeys(RTE.splits, rows)).save_to_disk(folder)
-    assert read_splits(tmp_path, RTE, RTE.splits)["validation"]["idx"].tolist() == [4, 5, 6]
-
-
-def test_save_to_disk_folder_of_another_configuration_is_refused(tmp_path):
-    rows = datasets.Dataset.from_pandas(PAIRS)
-    rows.info.config_name = "rte"
-    datasets.DatasetDict(dict.fromkeys(RTE.splits, rows)).save_to_disk(tmp_path)
-    with pytest.raises(UserError, match="holds the configuration 'rte', not 'mrpc'"):
-        read_splits(tmp_path, GLUE_TASKS["mrpc"], ("train",))
 
 
 @pytest.mark.parametrize("silent", [True, False])
@@ -118,89 +73,10 @@ def test_what_the_hub_gives_is_kept_for_the_next_offline_run(tmp_path, monkeypat
     ]
 
 
-@pytest.mark.parametrize(
-    ("task", "frame", "line"),
-    [
-        (RTE, PAIRS.drop(columns="sentence2"), r"x: column 'sentence2' is missing; found sentence1, label, idx"),
-        (RTE, PAIRS.drop(columns="label"), r"x: column 'label' is missing"),
-        (RTE, PAIRS.assign(label=[0, 1, 2]), r"x: label 2 is not one of 0 \(entailment\), 1 \(not_entailment\)"),
-        (RTE, PAIRS.assign(label=["0", "1", "maybe"]), r"x: label 'maybe' is not one of 0"),
-        (RTE, PAIRS.assign(label=-1), r"x: no row is left with a text and a label \(of 3\)"),
-        (STSB, PAIRS.assign(label=[0.0, 5.0, 5.5]), r"x: label 5\.5 is not a number from 0 to 5"),
-    ],
-)
-def test_bad_rows_are_refused_in_one_line(task, frame, line):
-    with pytest.raises(UserError, match=line):
-        clean(frame, task, "x")
-
-
-def test_label_that_is_a_list_is_refused_in_one_line():
-    with pytest.raises(UserError, match=r"x: label \[1\] is not one of 0 \(entailment\)"):
-        clean(PAIRS.assign(label=[[1], [0], [1]]), RTE, "x")
-
-
 def test_regression_whose_labels_are_all_the_same_is_refused_as_that(tmp_path):
     write_splits(tmp_path / "stsb", dict.fromkeys(STSB.splits, pd.concat([PAIRS.assign(label=3.0)] * 20)))
     with pytest.raises(UserError, match=r"stsb/train: all 60 labels are 3; a regression needs different ones"):
         load_splits(make_settings(glue_task="stsb"), tmp_path)
-
-
-def test_ids_have_one_spelling_in_all_languages(tmp_path, caplog):
-    """A column with a missing entry is read as 1.0, 2.0: the same sentences as 1, 2 in another language."""
-    whole = pd.DataFrame(
-        {"id": [1, 2, 3, 4], "sentence1": list("abcd"), "sentence2": list("efgh"), "label": [0, 1] * 2}
-    )
-    write_splits(tmp_path / "en", dict.fromkeys(("train", "validation", "test"), whole))
-    write_splits(tmp_path / "de", dict.fromkeys(("train", "validation", "test"), whole.astype({"id": float})))
-    settings = make_settings("pawsx", pawsx_teacher_tasks=("en", "de"), pawsx_student_tasks=("en", "de"))
-    tests = load_splits(settings, tmp_path).tests
-    assert tests["en"]["id"].tolist() == tests["de"]["id"].tolist() == ["1", "2", "3", "4"]
-    assert "share no ids" not in caplog.text
-    write_splits(tmp_path / "de", {"test": whole.assign(id=[11, 12, 13, 14])})
-    load_splits(settings, tmp_path)
-    assert "the test sets of en, de share no ids: their rows are taken as independent" in caplog.text
-
-
-@pytest.mark.parametrize("damage", ["state.json", "dataset_info.json", "data-00000-of-00001.arrow", "cut off"])
-def test_broken_save_to_disk_folder_is_one_line(tmp_path, damage):
-    datasets.DatasetDict(dict.fromkeys(RTE.splits, datasets.Dataset.from_pandas(PAIRS))).save_to_disk(tmp_path / "rte")
-    if damage == "cut off":
-        path = tmp_path / "rte" / "train" / "data-00000-of-00001.arrow"
-        path.write_bytes(path.read_bytes()[:100])
-    else:
-        (tmp_path / "rte" / "train" / damage).unlink()
-    with pytest.raises(UserError, match=r"--dataset_path: .*rte.*; save it again"):
-        read_splits(tmp_path, RTE, RTE.splits)
-
-
-def test_rows_without_label_or_text_are_dropped_and_counted(caplog):
-    frame = pd.DataFrame(
-        {
-            "id": range(6),
-            "sentence1": ["a", "b", NO_TRANSLATION, "d", None, "f"],
-            "sentence2": ["a", " ", "c", "d", "e", "f"],
-            "label": [0, 1, 1, -1, 0, None],
-        }
-    )
-    caplog.set_level("INFO", logger="automm_distill")
-    assert clean(frame, pawsx_task("de"), "de/train")["id"].tolist() == ["0"]
-    assert "de/train: dropped 2 of 6 rows without a label" in caplog.text
-    assert "de/train: dropped 3 of 6 rows without text" in caplog.text
-
-
-def test_class_names_are_as_good_as_numbers():
-    frame = clean(PAIRS.assign(label=["not_entailment", "entailment", "1"]), RTE, "x")
-    assert frame["label"].tolist() == [1, 0, 1]
-
-
-@pytest.mark.parametrize(("task", "first", "second"), [(MNLI, "premise", "hypothesis"), (QNLI, "question", "sentence")])
-def test_columns_sort_in_reading_order_whatever_their_names(task, first, second):
-    frame = clean(pd.DataFrame({second: ["later"], first: ["earlier"], "label": [0]}), task, "x")
-    assert [frame[column][0] for column in sorted(task.model_columns)] == ["earlier", "later"]
-
-
-def test_single_sentence_task_has_one_text_column():
-    assert SST2.model_columns == ("sentence",)
 
 
 def test_hold_out_is_stratified_seeded_and_disjoint():
@@ -226,6 +102,21 @@ def test_regression_hold_out_spans_the_label_range():
     fold = hold_out(pd.DataFrame({"id": "0", "label": labels}), STSB, seed=0)
     deciles = np.histogram(fold.validation["label"], bins=10, range=(0, 5))[0]
     assert deciles.tolist() == [10] * 10
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "line"),
+    [
+        (RTE, [0, 1, 0], r"3 training rows are too few to split off a hold-out with every class in it"),
+        (RTE, [0] * 30 + [1], r"31 training rows are too few to split off a hold-out with every class in it"),
+        (STSB, [1.0], r"1 training rows are too few"),
+        (STSB, [1.0, 2.0, 3.0], r"stsb/hold-out: all 1 labels are \d; a regression needs different ones"),
+        (STSB, [5.0] * 50 + [1.0], r"stsb/hold-out: all 10 labels are 5; a regression needs different ones"),
+    ],
+)
+def test_too_few_rows_for_a_hold_out_are_one_line(task, labels, line):
+    with pytest.raises(UserError, match=line):
+        hold_out(pd.DataFrame({"id": "0", "label": labels}), task, seed=0)
 
 
 def test_cut_chooses_the_same_ids_in_every_language():
@@ -263,12 +154,6 @@ def test_pawsx_teacher_and_student_languages_may_differ(datasets_folder):
     assert len(splits.student.train) == 120
     assert list(splits.tests) == ["de"]
     assert len(splits.tests["de"]) == 59, "the row without translation is dropped"
-
-
-def test_missing_split_is_named(tmp_path):
-    write_splits(tmp_path / "rte", {"train": PAIRS})
-    with pytest.raises(UserError, match=r"split 'validation' is missing in .*; found train\.parquet"):
-        read_splits(tmp_path, RTE, RTE.splits)
 
 
 def test_training_rows_of_one_class_are_refused(tmp_path):

@@ -1,82 +1,135 @@
 """Raw rows -> what models see: texts, labels as numbers, ids; what cannot be used is dropped and counted."""
 
+import difflib
 import logging
-from collections.abc import Hashable
+import math
+import re
+from collections.abc import Hashable, Sequence
 
+import numpy as np
 import pandas as pd
 
-from automm_distill.errors import UserError
+from automm_distill.errors import UserError, some_of
+from automm_distill.inputs.row_ids import row_ids
 from automm_distill.tasks import Task
 
 log = logging.getLogger(__name__)
 
 NO_TRANSLATION = "NS"  # how PAWS-X marks a sentence that was never translated
+NO_LABEL = ("", "-")  # a dash is MultiNLI's mark of a row on whose label people did not agree
+UNKNOWN_LABEL = -1  # in GLUE's test files
 
 
 def clean(raw: pd.DataFrame, task: Task, where: str) -> pd.DataFrame:
-    """Rename the text columns for the models, make labels numbers, drop and count what cannot be used.
+    """Rename the columns for the models, make labels numbers, drop and count what cannot be used.
 
-    Rows without a label (empty or -1, as in GLUE's test files) or without text (empty, or PAWS-X's "NS") are dropped.
+    Rows without a label (empty, "-", or -1 as in GLUE's test files) or without text (empty, or PAWS-X's "NS") are
+    dropped. A label may be a number or the name of a class.
 
+    :param raw: with the columns of the hub or of the official archive.
     :return: columns ``id`` (text), ``task.model_columns`` (text), ``label`` (int64, or float64 for a regression).
-    :raises UserError: on a missing column, a label that the task does not have, or no row left.
+    :raises UserError: on a missing column, a value that is no text, a label that the task does not have, or no row
+        left.
     """
-    missing = [column for column in (*task.text_columns, "label") if column not in raw]
-    if missing:
-        raise UserError(f"{where}: column {missing[0]!r} is missing; found {', '.join(map(str, raw.columns))}")
-    frame = pd.DataFrame({"id": _ids(raw)})
-    for column, source in zip(task.model_columns, task.text_columns, strict=True):
-        frame[column] = raw[source].fillna("").astype(str).to_numpy()
-    names = {name: number for number, name in enumerate(task.classes)}
-    nested = raw["label"][raw["label"].map(lambda label: not isinstance(label, Hashable))]
-    if len(nested):
-        raise UserError(f"{where}: label {nested.iloc[0]!r} is not {_valid_labels(task)}")
-    labels = raw["label"].map(lambda label: names.get(label, label)).replace("", None)
-    frame["label"] = pd.to_numeric(labels, errors="coerce").to_numpy()
-    _refuse_unreadable_labels(labels, frame["label"], task, where)
+    raw = _with_hub_names(raw, task).reset_index(drop=True)
+    _require_columns(raw, [*task.text_columns, "label"], where)
+    texts = pd.DataFrame(
+        {
+            column: _texts(raw[source], where)
+            for column, source in zip(task.model_columns, task.text_columns, strict=True)
+        }
+    )
+    labels = _labels(raw["label"], task, where)
 
-    unlabelled = frame["label"].isna() | (frame["label"] == -1)
-    texts = frame[list(task.model_columns)]
+    unlabelled = labels.isna()
     textless = ~unlabelled & (texts.apply(lambda text: text.str.strip() == "") | (texts == NO_TRANSLATION)).any(axis=1)
     for what, rows in (("without a label", unlabelled), ("without text", textless)):
         if rows.any():
-            log.info("%s: dropped %s of %s rows %s", where, f"{rows.sum():,}", f"{len(frame):,}", what)
-    frame = frame[~unlabelled & ~textless].reset_index(drop=True)
-    if frame.empty:
+            log.info("%s: dropped %s of %s rows %s", where, f"{rows.sum():,}", f"{len(raw):,}", what)
+    kept = ~unlabelled & ~textless
+    if not kept.any():
         raise UserError(f"{where}: no row is left with a text and a label (of {len(raw):,})")
-    _refuse_foreign_labels(frame["label"], task, where)
-    if not task.is_regression:
-        frame["label"] = frame["label"].astype("int64")
-    return frame
+    frame = texts[kept].assign(label=labels[kept] if task.is_regression else labels[kept].astype("int64"))
+    frame.insert(0, "id", row_ids(raw[kept], where))
+    return frame.reset_index(drop=True)
 
 
-def _ids(raw: pd.DataFrame) -> list[str]:
-    for column in ("idx", "id"):
-        if column in raw:
-            return [_one_spelling(value) for value in raw[column]]
-    return [str(number) for number in range(len(raw))]
+def _with_hub_names(raw: pd.DataFrame, task: Task) -> pd.DataFrame:
+    names = {archive: hub for archive, hub in task.archive_columns if archive in raw and hub not in raw}
+    return raw.rename(columns=names)
 
 
-def _one_spelling(value: object) -> str:
-    """1, 1.0 and "1.0" are the same id: a column with one missing entry is read as numbers with a point."""
-    text = str(value)
-    whole, point, zeros = text.partition(".")
-    return whole if point and whole.lstrip("-").isdigit() and set(zeros) == {"0"} else text
+def _require_columns(raw: pd.DataFrame, columns: Sequence[str], where: str) -> None:
+    found = list(map(str, raw.columns))
+    for column in columns:
+        if found.count(column) > 1:
+            raise UserError(f"{where}: column {column!r} is there {found.count(column)} times")
+        if column not in found:
+            near = {name.lower(): name for name in found}
+            similar = difflib.get_close_matches(column, near)
+            hint = f"; rename {near[similar[0]]!r}?" if similar else ""
+            raise UserError(f"{where}: column {column!r} is missing; found {some_of(found) or 'none'}{hint}")
+
+
+def _texts(column: pd.Series, where: str) -> pd.Series:
+    """The column as text: numbers as they are written, nothing for a missing value."""
+    values = column.astype(object)
+    for row, value in values.items():
+        if isinstance(value, bytes) or not isinstance(value, Hashable):
+            raise UserError(
+                f"{where}: column {column.name!r} is not text: row {row} (counted from 0) is a {type(value).__name__}"
+            )
+    return values.where(values.notna(), "").astype(str)
+
+
+def _labels(column: pd.Series, task: Task, where: str) -> pd.Series:
+    """The labels as float64; NaN for those that are not known.
+
+    :raises UserError: for labels that the task does not have.
+    """
+    values = column.astype(object)
+    nested = values[values.map(lambda value: not isinstance(value, Hashable))]
+    if len(nested):
+        raise UserError(f"{where}: label {nested.iloc[0]!r} is not {_valid_labels(task)}")
+    codes, distinct = pd.factorize(values)  # missing values have the code -1
+    numbers = [_label_number(value, task) for value in distinct]
+    foreign = [value for value, number in zip(distinct, numbers, strict=True) if number is None]
+    if foreign:
+        found = f"; found {some_of(map(repr, distinct))}" if len(distinct) > 1 else ""
+        raise UserError(f"{where}: label {foreign[0]!r} is not {_valid_labels(task)}{found}")
+    known = np.array([*numbers, math.nan], dtype=float)
+    # The hub has STS-B's scores in single precision: 3.8 in a text file is to be the same number.
+    return pd.Series(known.astype("float32").astype("float64")[codes], index=values.index)
+
+
+def _label_number(value: object, task: Task) -> float | None:
+    """The label as a number: of its class, or itself for a regression; NaN if not known, None if it is none of them."""
+    if isinstance(value, str) and value.strip() in NO_LABEL:
+        return math.nan
+    names = {_plain(name): float(number) for number, name in enumerate(task.classes)}
+    if len(names) == 2:
+        names |= {"false": 0.0, "true": 1.0}
+    name = _plain(str(value))
+    if name in names:
+        return names[name]
+    if isinstance(value, bool):
+        return None
+    try:
+        number = float(str(value))
+    except ValueError:
+        return None
+    if math.isnan(number) or number == UNKNOWN_LABEL:
+        return math.nan
+    valid = task.label_range[0] <= number <= task.label_range[1] if task.label_range else number in names.values()
+    return number if valid else None
+
+
+def _plain(name: str) -> str:
+    """A class's name without what people vary: "Not entailment" is not_entailment."""
+    return re.sub(r"[\s_-]+", "_", name.strip().casefold())
 
 
 def _valid_labels(task: Task) -> str:
     if task.label_range is not None:
         return "a number from {:g} to {:g}".format(*task.label_range)
     return "one of " + ", ".join(f"{number} ({name})" for number, name in enumerate(task.classes))
-
-
-def _refuse_unreadable_labels(labels: pd.Series, numbers: pd.Series, task: Task, where: str) -> None:
-    unreadable = labels[numbers.isna().to_numpy() & labels.notna().to_numpy()]
-    if len(unreadable):
-        raise UserError(f"{where}: label {unreadable.iloc[0]!r} is not {_valid_labels(task)}")
-
-
-def _refuse_foreign_labels(labels: pd.Series, task: Task, where: str) -> None:
-    known = labels.between(*task.label_range) if task.label_range else labels.isin(range(len(task.classes)))
-    if not known.all():
-        raise UserError(f"{where}: label {labels[~known].iloc[0]:g} is not {_valid_labels(task)}")

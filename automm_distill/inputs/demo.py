@@ -183,11 +183,12 @@ def _build(folder: Path, benchmark: str) -> dict[str, str]:
             "test": TEST_ROWS // len(DEMO_LANGUAGES),
         }
     sentences: list[str] = []
-    for config, language in names.items():
+    for place, (config, language) in enumerate(names.items()):
         seen: set[tuple[str, str]] = set()  # no pair is in two splits
         (folder / "data" / config).mkdir(parents=True)
         for seed, (split, rows) in enumerate(sizes.items()):
             pairs = make_pairs(LANGUAGES[language], rows, seed, seen)
+            pairs["idx"] += place * rows  # the languages' pairs are not translations of one another
             pairs.to_parquet(folder / "data" / config / f"{split}.parquet", index=False)
             if split == "train":
                 sentences += [*pairs["sentence1"], *pairs["sentence2"]]

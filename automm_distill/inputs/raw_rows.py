@@ -1,40 +1,61 @@
 """Raw rows: from a local folder when it has them, else from the Hugging Face hub, which then fills the folder."""
 
+import gzip
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from automm_distill.errors import UserError
+from automm_distill.inputs import msrp
 from automm_distill.inputs.hub_rows import download
-from automm_distill.inputs.row_files import FORMATS, read_file
-from automm_distill.inputs.saved_datasets import SAVED, read_saved
+from automm_distill.inputs.layouts import find_folder, find_split, has_split
+from automm_distill.inputs.row_files import read_file
+from automm_distill.inputs.saved_datasets import read_saved
 from automm_distill.tasks import Task
 
 
 def read_splits(folder: Path, task: Task, splits: Sequence[str]) -> dict[str, pd.DataFrame]:
     """The named splits of ``task``, with the columns as they are in the source.
 
-    :param folder: holds ``<config>/<split>.parquet|csv|tsv|jsonl``, or a ``save_to_disk`` folder as ``<config>`` or as
-        the folder itself. When it has nothing of this configuration, the hub is asked and the answer is kept there.
+    :param folder: what ``inputs.layouts`` knows. When it has nothing of this configuration, the hub is asked and the
+        answer is kept there; a folder that is there is never added to.
     :raises UserError: when rows are nowhere to be found, a split is missing, or a file cannot be read.
     """
-    local = folder / task.config
-    if (local / SAVED).is_file():
-        return read_saved(local, task, splits)
-    if (folder / SAVED).is_file():
-        return read_saved(folder, task, splits)
-    if not local.is_dir():
+    local = find_folder(folder, task)
+    if local is None:
+        local = folder / task.config
         download(local, task)
-    return {split: _read_split(local, split) for split in splits}
+    if task.config == "mrpc" and msrp.is_original(local) and not has_split(local, "train"):
+        return msrp.read_original(local, splits)
+    return {split: _read_split(local, split, task) for split in splits}
 
 
-def _read_split(local: Path, split: str) -> pd.DataFrame:
-    for suffix in FORMATS:
-        path = local / f"{split}{suffix}"
-        if path.is_file():
-            return read_file(path)
-    raise UserError(
-        f"--dataset_path: split {split!r} is missing in {local}: needs {split}.parquet (or .csv, .tsv, .jsonl); "
-        f"found {', '.join(sorted(path.name for path in local.iterdir())) or 'nothing'}"
-    )
+def _read_split(local: Path, split: str, task: Task) -> pd.DataFrame:
+    parts = [_read_part(path, task) for path in find_split(local, split)]
+    odd = next((part for part in parts if set(part.columns) != set(parts[0].columns)), None)
+    if odd is not None:
+        raise UserError(
+            f"--dataset_path: the shards of {split!r} in {local} have different columns: "
+            f"{', '.join(map(str, parts[0]))}, and {', '.join(map(str, odd))}"
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _read_part(path: Path, task: Task) -> pd.DataFrame:
+    if path.is_dir():
+        return read_saved(path)
+    return read_file(path, columns=task.archive_header if _lacks_header(path, task) else None)
+
+
+def _lacks_header(path: Path, task: Task) -> bool:
+    """Whether ``path`` is a file of an official archive that begins with a row, not with the names of its columns."""
+    name = path.name.lower()
+    if not task.archive_header or not name.removesuffix(".gz").endswith((".tsv", ".txt")):
+        return False
+    try:
+        with gzip.open(path) if name.endswith(".gz") else path.open("rb") as file:
+            fields = file.readline().removeprefix(b"\xef\xbb\xbf").split(b"\t")
+    except (OSError, EOFError) as error:
+        raise UserError(f"--dataset_path: {path} cannot be read: {error}") from error
+    return len(fields) == len(task.archive_header) and b"sentence" not in [field.strip() for field in fields]

@@ -1,43 +1,49 @@
-"""Folders that ``datasets`` wrote with ``save_to_disk``."""
+"""Folders that ``datasets`` wrote with ``save_to_disk``: one for each split, also where a ``DatasetDict`` was saved."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import pyarrow
 
 from automm_distill.errors import UserError, first_line
-from automm_distill.tasks import Task
+from automm_distill.inputs.row_files import name_classes
 
-SAVED = "dataset_dict.json"
+# Either says that a folder is meant to be one.
+_STATE, _INFO = "state.json", "dataset_info.json"
 
 
-def read_saved(folder: Path, task: Task, splits: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """The named splits of ``task`` in a folder of ``DatasetDict.save_to_disk``.
+def is_saved(folder: Path) -> bool:
+    """Whether ``folder`` was written by ``Dataset.save_to_disk``, perhaps not to the end."""
+    return (folder / _STATE).is_file() or (folder / _INFO).is_file()
 
-    :raises UserError: when the folder is damaged, or holds something else.
+
+def read_saved(folder: Path) -> pd.DataFrame:
+    """The rows of a split, class labels as the words that the data set has for them.
+
+    :raises UserError: when the folder is damaged.
     """
     import datasets
 
     try:
-        saved = datasets.load_from_disk(folder)
-        config = next(iter(saved.values())).info.config_name
-    except (OSError, ValueError, KeyError, TypeError, StopIteration, pyarrow.ArrowException) as error:
+        rows = datasets.Dataset.load_from_disk(folder)
+        frame = rows.to_pandas()
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, pyarrow.ArrowException) as error:
         raise UserError(
             f"--dataset_path: {folder} is not a whole save_to_disk folder: {first_line(error)}; save it again"
         ) from error
-    # A folder named for the configuration is believed; any other has to say that it is this one.
-    if folder.name != task.config and config != task.config:
-        raise UserError(
-            f"--dataset_path: {folder} holds the configuration {config!r}, not {task.config!r}; "
-            f"put each configuration in a folder of its name"
-        )
-    missing = [split for split in splits if split not in saved]
-    if missing:
-        raise UserError(
-            f"--dataset_path: split {missing[0]!r} is missing in {folder}; found {', '.join(sorted(saved))}"
-        )
+    for column, feature in rows.features.items():
+        if isinstance(feature, datasets.ClassLabel):
+            frame[column] = name_classes(frame[column], feature.names)
+    return frame
+
+
+def saved_config(folder: Path | None) -> str | None:
+    """The configuration that the rows in a folder of ``save_to_disk`` were loaded as; None where nothing says it."""
+    if folder is None:
+        return None
+    import datasets
+
     try:
-        return {split: saved[split].to_pandas() for split in splits}
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise UserError(f"--dataset_path: {folder} cannot be read: {first_line(error)}; save it again") from error
+        return datasets.DatasetInfo.from_directory(folder).config_name
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None

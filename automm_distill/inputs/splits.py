@@ -1,7 +1,6 @@
 """From raw rows to the frames that the three models share: cleaned, subsampled, and split once."""
 
 import hashlib
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +13,9 @@ from sklearn.model_selection import train_test_split
 from automm_distill.errors import UserError
 from automm_distill.inputs.cleaning import clean
 from automm_distill.inputs.raw_rows import read_splits
+from automm_distill.inputs.row_ids import separate_unrelated
 from automm_distill.settings import Settings
 from automm_distill.tasks import Task
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,16 +60,20 @@ def load_splits(settings: Settings, folder: Path) -> Splits:
         for task in settings.tasks:
             tested = task.config in settings.pawsx_student_tasks  # languages of the teacher alone are not
             splits = [split for split in task.splits if tested or split != "test"]
-            rows[task.config], fingerprint = _load(task, splits, settings, folder)
+            rows[task.config], fingerprint = _read(task, splits, folder)
             fingerprints.append(fingerprint)
+        tests = separate_unrelated({language: rows[language]["test"] for language in settings.pawsx_student_tasks})
+        for language, frame in tests.items():
+            rows[language]["test"] = frame
+        rows = {task.config: _cut_all(rows[task.config], task, settings) for task in settings.tasks}
         tests = {language: rows[language]["test"] for language in settings.pawsx_student_tasks}
-        _warn_if_no_ids_are_shared(tests)
         teacher = _join(rows, settings.pawsx_teacher_tasks)
         same = settings.pawsx_teacher_tasks == settings.pawsx_student_tasks
         student = teacher if same else _join(rows, settings.pawsx_student_tasks)
         return Splits(teacher, student, tests, hashlib.sha256(repr(fingerprints).encode()).hexdigest())
     (task,) = settings.tasks
-    frames, fingerprint = _load(task, task.splits, settings, folder)
+    frames, fingerprint = _read(task, task.splits, folder)
+    frames = _cut_all(frames, task, settings)
     data = hold_out(frames["train"], task, settings.seed)
     return Splits(data, data, {name: frames[split] for name, split in task.test_splits}, fingerprint)
 
@@ -91,6 +93,8 @@ def hold_out(frame: pd.DataFrame, task: Task, seed: int) -> TrainValidation:
 
     Sizes follow AutoGluon 1.6.3 (data/utils.py): below 5,000 rows between 10 and 20 %, about 500; above that between
     1 and 10 %, about 2,500. A regression is stratified by the deciles of its label.
+
+    :raises UserError: when there are too few rows for that.
     """
     n = len(frame)
     share = max(0.1, min(0.2, 500 / n)) if n < 5000 else max(0.01, min(0.1, 2500 / n))
@@ -102,31 +106,47 @@ def hold_out(frame: pd.DataFrame, task: Task, seed: int) -> TrainValidation:
         train, validation = train_test_split(frame, test_size=size, random_state=seed, stratify=strata)
     except ValueError as error:
         raise UserError(f"{n:,} training rows are too few to split off a hold-out with every class in it") from error
+    if task.is_regression:  # no correlation with a constant
+        for part, what in ((train, "train"), (validation, "hold-out")):
+            _refuse_constant_labels(part["label"], task, f"{task.config}/{what}")
     return TrainValidation(train.reset_index(drop=True), validation.reset_index(drop=True))
 
 
-def _load(task: Task, splits: Sequence[str], settings: Settings, folder: Path) -> tuple[dict[str, pd.DataFrame], str]:
-    """The rows of each split, cut, and a fingerprint of all that there were before."""
-    tests = {split for _, split in task.test_splits}
-    frames = {}
+def _read(task: Task, splits: Sequence[str], folder: Path) -> tuple[dict[str, pd.DataFrame], str]:
+    """All rows of each split, cleaned, and their fingerprint."""
     digest = hashlib.sha256(task.config.encode())
+    frames = {}
     for split, raw in read_splits(folder, task, splits).items():
-        where = f"{task.config}/{split}"
-        limit = settings.max_test_rows if split in tests else settings.max_train_rows
-        cleaned = clean(raw, task, where)
-        digest.update(repr((split, list(cleaned.columns), len(cleaned))).encode())
-        digest.update(pd.util.hash_pandas_object(cleaned, index=False).to_numpy().tobytes())
-        frames[split] = cut(cleaned, limit, settings.seed)
-        absent = set(range(len(task.classes))) - set(frames[split]["label"])
-        if split not in tests and absent:
-            names = ", ".join(task.classes[number] for number in sorted(absent))
-            raise UserError(f"{where}: none of the {len(frames[split]):,} rows is of class {names}; more rows may help")
-        if task.is_regression and split not in tests and frames[split]["label"].min() == frames[split]["label"].max():
-            value = frames[split]["label"].iloc[0]
-            raise UserError(
-                f"{where}: all {len(frames[split]):,} labels are {value:g}; a regression needs different ones"
-            )
+        frame = frames[split] = clean(raw, task, f"{task.config}/{split}")
+        digest.update(repr((split, list(frame.columns), len(frame))).encode())
+        digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
     return frames, digest.hexdigest()
+
+
+def _cut_all(frames: Mapping[str, pd.DataFrame], task: Task, settings: Settings) -> dict[str, pd.DataFrame]:
+    """The splits, cut as the settings say.
+
+    :raises UserError: when rows to train or to select on are left that no model can be trained or selected on.
+    """
+    tests = {split for _, split in task.test_splits}
+    kept = {}
+    for split, frame in frames.items():
+        limit = settings.max_test_rows if split in tests else settings.max_train_rows
+        kept[split] = cut(frame, limit, settings.seed)
+        if split not in tests:
+            _refuse_constant_labels(kept[split]["label"], task, f"{task.config}/{split}")
+    return kept
+
+
+def _refuse_constant_labels(labels: pd.Series, task: Task, where: str) -> None:
+    absent = set(range(len(task.classes))) - set(labels)
+    if absent:
+        names = ", ".join(task.classes[number] for number in sorted(absent))
+        raise UserError(f"{where}: none of the {len(labels):,} rows is of class {names}; more rows may help")
+    if task.is_regression and labels.min() == labels.max():
+        raise UserError(
+            f"{where}: all {len(labels):,} labels are {labels.iloc[0]:g}; a regression needs different ones"
+        )
 
 
 def _join(rows: Mapping[str, Mapping[str, pd.DataFrame]], languages: tuple[str, ...]) -> TrainValidation:
@@ -136,10 +156,3 @@ def _join(rows: Mapping[str, Mapping[str, pd.DataFrame]], languages: tuple[str, 
             for split in ("train", "validation")
         )
     )
-
-
-def _warn_if_no_ids_are_shared(tests: Mapping[str, pd.DataFrame]) -> None:
-    """Intervals for all languages together rely on the id that a sentence pair has in each of them."""
-    ids = [set(frame["id"]) for frame in tests.values()]
-    if len(ids) > 1 and not set.intersection(*ids):
-        log.warning("the test sets of %s share no ids: their rows are taken as independent", ", ".join(tests))
