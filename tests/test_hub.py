@@ -191,7 +191,7 @@ def test_half_a_download_is_not_taken_for_a_checkpoint(server, monkeypatch):
         ("", "reset", r"the connection to 127\.0\.0\.1:\d+ broke off"),
         ("", "hang", r"127\.0\.0\.1:\d+ has not answered for 1 s .HF_HUB_ETAG_TIMEOUT sets"),
         ("HEAD", "hang", r"127\.0\.0\.1:\d+ has not answered for 1 s"),
-        ("GET /storage", "hang", r"localhost:\d+ has not answered for 1 s"),
+        pytest.param("GET /storage", "hang", r"localhost:\d+ has not answered for 1 s", marks=pytest.mark.slow),
         ("", "slow:1.5", "has not answered for 1 s"),
     ],
 )
@@ -264,6 +264,7 @@ def test_certificates_and_names_over_https(server, tmp_path, monkeypatch):
     assert line.endswith("the hub has no repository of that name, or it is a private one (then: hf auth login)")
 
 
+@pytest.mark.slow
 def test_storage_that_xet_cannot_reach(repositories, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_XET_CLIENT_RETRY_MAX_ATTEMPTS", "1")
     with serving(repositories, xet="http://127.0.0.1:9") as running:
