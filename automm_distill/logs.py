@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import warnings
+from types import ModuleType
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -57,6 +58,18 @@ def quieten_libraries(verbosity: str) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+
+
+def quieten_downloads(library: ModuleType) -> None:
+    """Silence the warnings of ``huggingface_hub`` or ``datasets``, whose gist our own lines give; all if quiet.
+
+    As the messages of this package are: "verbose" leaves the library as it is, "quiet" has no progress bars.
+    """
+    log = logging.getLogger(__package__)
+    if not log.isEnabledFor(logging.DEBUG):
+        library.utils.logging.set_verbosity_error()
+    if not log.isEnabledFor(logging.INFO):
+        library.utils.disable_progress_bars()
 
 
 def result_console() -> Console:

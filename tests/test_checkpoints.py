@@ -16,7 +16,7 @@ from automm_distill import automm
 from automm_distill.cli import run_script
 from automm_distill.errors import UserError
 from automm_distill.inputs.checkpoint_checks import check_checkpoint
-from automm_distill.inputs.checkpoint_files import require_network
+from automm_distill.inputs.checkpoint_files import require_network, require_whole_files
 from automm_distill.inputs.checkpoints import find_checkpoint
 
 from .checkpoint_formats import WIDTHS, write_google_bert, write_mdeberta, write_mminilm
@@ -31,6 +31,7 @@ QUICK = ["--max_epochs", "1", "--teacher_max_epochs", "1", "--batch_size", "32",
 def check(folder: Path) -> int:
     """As a run does it: found, then opened."""
     require_network("--student_model x", folder)
+    require_whole_files("--student_model x", folder)
     return check_checkpoint("--student_model", "x", folder, TEXTS)
 
 

@@ -1,28 +1,18 @@
-"""Rows: fetched from the hub, cut and split alike for all models."""
+"""Rows: cut and split alike for all models."""
 
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
 
-import datasets
 import numpy as np
 import pandas as pd
 import pytest
 
 from automm_distill.errors import UserError
-from automm_distill.inputs import hub
 from automm_distill.inputs.cleaning import clean
-from automm_distill.inputs.raw_rows import read_splits
 from automm_distill.inputs.splits import TrainValidation, cut, hold_out, load_splits
 from automm_distill.tasks import GLUE_TASKS
 
 from .conftest import make_settings, write_splits
 
-ROOT = Path(__file__).parent.parent
 RTE, STSB, MNLI, QNLI, SST2 = (GLUE_TASKS[name] for name in ("rte", "stsb", "mnli", "qnli", "sst2"))
 PAIRS = pd.DataFrame(
     {
@@ -32,45 +22,6 @@ PAIRS = pd.DataFrame(
         "idx": [4, 5, 6],
     }
 )
-
-
-@pytest.mark.parametrize("silent", [True, False])
-def test_no_network_and_no_files_is_one_line_soon(tmp_path, silent):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        if not silent:
-            server.close()
-        start = time.monotonic()
-        process = subprocess.run(
-            [sys.executable, ROOT / "automm_distillation_glue.py", "--glue_task", "qnli"],
-            cwd=tmp_path,
-            env=os.environ | {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": str(tmp_path / "hf")},
-            capture_output=True,
-            text=True,
-        )
-    assert time.monotonic() - start < 60, "the hub's own clients would try for minutes"
-    assert process.returncode == 2
-    (line,) = (line for line in process.stderr.splitlines() if line.strip())
-    assert all(hint in line for hint in ("--dataset_path", "data/glue/qnli", str(tmp_path / "hf"), "--demo")), line
-
-
-def test_what_the_hub_gives_is_kept_for_the_next_offline_run(tmp_path, monkeypatch):
-    asked = []
-
-    def load_dataset(name, config, split):
-        asked.append((name, config, split))
-        return [datasets.Dataset.from_pandas(PAIRS) for _ in split]
-
-    monkeypatch.setattr(hub, "is_reachable", lambda: True)
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    first = read_splits(tmp_path / "glue", RTE, RTE.splits)
-    second = read_splits(tmp_path / "glue", RTE, RTE.splits)
-    assert asked == [("nyu-mll/glue", "rte", ["train", "validation"])]
-    assert first["train"].equals(second["train"])
-    assert sorted(path.name for path in (tmp_path / "glue" / "rte").iterdir()) == [
-        "train.parquet",
-        "validation.parquet",
-    ]
 
 
 def test_regression_whose_labels_are_all_the_same_is_refused_as_that(tmp_path):

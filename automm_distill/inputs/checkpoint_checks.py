@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from automm_distill.errors import UserError, first_line, machine_limit
-from automm_distill.inputs.checkpoint_files import require_whole_files, weight_files, weight_map
 from automm_distill.inputs.checkpoints import AUTOGLUON_MAX_TOKENS
+from automm_distill.inputs.weight_files import file_of, weight_files
 
 _FEWEST_TOKENS = 8  # of the longest row: two texts of one token, three special ones, and some room
 _NEEDS_ENCODER = "needs an encoder, such as a BERT or a RoBERTa"
@@ -33,7 +33,6 @@ def check_checkpoint(flag: str, name: str, folder: Path, texts: Sequence[str]) -
     :raises UserError: when AutoGluon could not train it, or would train it on nothing.
     """
     where = f"{flag} {name}"
-    require_whole_files(where, folder)
     config = _read_config(where, folder)
     network = _build_without_weights(where, config)
     tokenizer = _read_tokenizer(where, folder)
@@ -219,10 +218,9 @@ def _load_network(where: str, folder: Path) -> Any:
     for name, weight in weights.items():
         if weight.numel() and not all(limit.isfinite() for limit in weight.detach().aminmax()):
             count = weight.numel() - int(weight.isfinite().sum())
-            shards = [shard for key, shard in weight_map(where, folder).items() if key.endswith(name)]
             raise UserError(
                 f"{where}: {count:,} of {weight.numel():,} numbers of {name} are not finite (NaN or infinite) in "
-                f"{folder / shards[0] if shards else file}; training cannot start from them"
+                f"{file_of(where, files, name)}; training cannot start from them"
             )
     return network
 

@@ -1,13 +1,10 @@
 """What lies in a checkpoint's folder: the weights that transformers will read, all of them there and no stand-ins."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 
 from automm_distill.errors import UserError
+from automm_distill.inputs.weight_files import weight_files
 
-# In the order in which transformers looks for them (modeling_utils.py, _get_resolved_checkpoint_files).
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _OTHER_PROGRAMS = {
     "*.gguf": "llama.cpp (GGUF)",
     "tf_model.h5": "TensorFlow",
@@ -40,26 +37,6 @@ def require_network(where: str, folder: Path) -> None:
             )
 
 
-def weight_map(where: str, folder: Path) -> Mapping[str, str]:
-    """The file of each weight, of weights in several files; empty for weights in one file."""
-    for single in _WEIGHTS:
-        index = folder / f"{single}.index.json"
-        if (folder / single).is_file():
-            return {}
-        if index.is_file():
-            try:
-                return dict(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise UserError(f"{where}: {index} is no index of weights; get it again") from error
-    return {}
-
-
-def weight_files(where: str, folder: Path) -> list[Path]:
-    """Those that transformers will read, whether they are there or not."""
-    sharded = [folder / name for name in sorted(set(weight_map(where, folder).values()))]
-    return sharded or [folder / name for name in _WEIGHTS if (folder / name).is_file()][:1]
-
-
 def require_whole_files(where: str, folder: Path) -> None:
     """Refuse weights of which a file is missing, and files that git left out.
 
@@ -67,13 +44,7 @@ def require_whole_files(where: str, folder: Path) -> None:
     """
     weights = weight_files(where, folder)
     if not weights:
-        raise UserError(f"{where}: no {' or '.join(_WEIGHTS)} in {folder}")
-    missing = [file.name for file in weights if not file.is_file()]
-    if missing:
-        raise UserError(
-            f"{where}: {len(missing)} of the {len(weights)} files of its weights are not in {folder}, such as "
-            f"{missing[0]}"
-        )
+        raise UserError(f"{where}: no model.safetensors or pytorch_model.bin in {folder}")
     small = sorted(file for file in folder.iterdir() if file.suffix in _SMALL_FILES and file.is_file())
     for file in [*weights, *small]:
         with file.open("rb") as stream:

@@ -1,18 +1,32 @@
 """Pretrained checkpoints: found, fetched and identified by content before anything is trained."""
 
+import fnmatch
+import glob
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import huggingface_hub
+from huggingface_hub.errors import CachedRepoTreeNotFoundError, HFValidationError
+
 from automm_distill.cache.entries import fingerprint, hash_folder
 from automm_distill.errors import UserError
-from automm_distill.inputs import hub
-from automm_distill.inputs.checkpoint_files import require_network
+from automm_distill.inputs import hub, hub_errors
+from automm_distill.inputs.checkpoint_files import require_network, require_whole_files
+from automm_distill.inputs.weight_files import WEIGHTS, parts, single_precision_bytes, weight_files
 
-# AutoGluon reads the PyTorch weights only; a hub repository often carries the same weights for other frameworks too.
-_SMALL_FILES = ("*.json", "*.txt", "*.model", "*.bpe")
-_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+# What no tokenizer or configuration is in: sub-folders; weights, which are chosen one by one, and those of other
+# frameworks; a training's own records; documents. Naming what is wanted instead would miss the next bpe.codes.
+_LEFT_OUT = (
+    *("*/*", ".*"),
+    *("*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.ckpt.*", "*.h5", "*.msgpack", "*.ot", "*.onnx"),
+    *("*.onnx_data", "*.tflite", "*.gguf", "*.mlmodel", "*.npz", "*.pb", "*.pkl", "*.tar", "*.gz", "*.zip"),
+    *("events.out.tfevents.*", "*.log", "*.md", "*.pdf", "*.png", "*.jpg", "*.jpeg", "*.gif", "*.svg", "*.py"),
+    *("LICENSE*", "NOTICE*", "generation_config.json", "generator_config.json", "trainer_state.json", "*_results.json"),
+)
+_PREDICTOR = "assets.json"  # written by MultiModalPredictor.save
 AUTOGLUON_MAX_TOKENS = 512  # of a row: its model.hf_text.max_text_len (configs/model/default.yaml)
 
 log = logging.getLogger(__name__)
@@ -22,8 +36,9 @@ log = logging.getLogger(__name__)
 class Checkpoint:
     """A checkpoint on this machine.
 
-    ``fingerprint`` depends on the content of its files, not on their name or place; ``bytes`` is the weights' size;
-    ``max_tokens`` is the longest row that it takes, for AutoGluon's limit until the checkpoint was opened.
+    ``fingerprint`` depends on the content of the files that are used, not on their name or place; ``bytes`` is the
+    weights' size in single precision; ``max_tokens`` is the longest row that it takes, for AutoGluon's limit until the
+    checkpoint was opened.
     """
 
     path: Path
@@ -33,57 +48,87 @@ class Checkpoint:
 
 
 def find_checkpoint(flag: str, name: str) -> Checkpoint:
-    """The local folder ``name``, or the hub's repository of that name, downloaded.
+    """The local folder ``name``, or the hub's repository of that name (``owner/name`` or ``owner/name@revision``).
 
     :param flag: the command-line flag that ``name`` came from, for messages.
     :raises UserError: when there is no such checkpoint, it cannot be fetched, or it lacks weights or a configuration.
     """
-    path = Path(name).expanduser()
+    where, path = f"{flag} {name}", Path(name).expanduser()
+    if path.is_file():
+        raise UserError(f"{where}: a file; needs the folder that it is in")
     if not path.is_dir():
-        path = _download(flag, name)
-    require_network(f"{flag} {name}", path)
+        path = _from_hub(where, name)
+    _require_no_predictor(where, path)
+    require_network(where, path)
     config = path / "config.json"
     if not config.is_file():
-        raise UserError(f"{flag} {name}: no config.json in {path}; needs the folder of a Hugging Face checkpoint")
+        raise UserError(f"{where}: no config.json in {path}; needs the folder of a Hugging Face checkpoint")
+    require_whole_files(where, path)
     try:
         json.loads(config.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{flag} {name}: {config} is not JSON") from error
-    weights = [file for pattern in _WEIGHTS for file in path.glob(pattern)]
-    if not weights:
-        raise UserError(f"{flag} {name}: no model.safetensors or pytorch_model.bin in {path}")
-    digest = fingerprint(hash_folder(path, (*_SMALL_FILES, *_WEIGHTS)))
-    return Checkpoint(path.resolve(), digest, sum(file.stat().st_size for file in weights))
+        raise UserError(f"{where}: {config} is not JSON") from error
+    weights = weight_files(where, path)
+    others = [file.name for file in path.iterdir() if not any(fnmatch.fnmatch(file.name, each) for each in _LEFT_OUT)]
+    used = [glob.escape(file) for file in (*others, *(weight.name for weight in weights))]
+    digest = fingerprint(hash_folder(path, used))
+    return Checkpoint(path.resolve(), digest, sum(map(single_precision_bytes, weights)))
 
 
-def _download(flag: str, name: str) -> Path:
-    reachable = hub.is_reachable()
-    import httpx
-    import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+def _require_no_predictor(where: str, path: Path) -> None:
+    """Refuse what AutoGluon saved, as the student's folder of an earlier run is; its ``hf_text`` has no weights."""
+    for folder in (path, path.parent):
+        if (folder / _PREDICTOR).is_file() and not weight_files(where, path):
+            raise UserError(
+                f"{where}: an AutoGluon predictor, not a Hugging Face checkpoint; "
+                f"MultiModalPredictor.load({str(folder)!r}).dump_model() makes one of it"
+            )
 
-    reason = "the Hugging Face hub cannot be reached"
+
+def _from_hub(where: str, name: str) -> Path:
+    if name.startswith(("https://", "http://")):
+        raise UserError(f"{where}: needs a name on the hub (owner/name), not an address")
+    repository, _, revision = name.partition("@")
     try:
-        if reachable:
-            return _fetch(name)
+        with hub.connected():
+            return _snapshot(where, repository, revision or None)
     except HFValidationError as error:
-        raise UserError(f"{flag} {name}: there is no such folder, and it is not a name on the hub either") from error
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
-        reason = f"the hub says: {(str(error).splitlines() or [type(error).__name__])[0]}"
+        raise UserError(f"{where}: there is no such folder, and it is not a name on the hub either") from error
+    except hub_errors.ERRORS as error:
+        reason, says_no = hub_errors.explain(error), hub_errors.says_no(error)
     try:
-        path = Path(huggingface_hub.snapshot_download(name, local_files_only=True))
-        log.info("%s: %s; using the copy in its cache on this machine", name, reason)
-        return path
-    except (HFValidationError, OSError) as error:
-        raise UserError(
-            f"{flag} {name}: there is no such folder, {reason}, and the hub's cache on this machine "
-            f"({huggingface_hub.constants.HF_HUB_CACHE}) does not have it"
-        ) from error
+        path = _snapshot(where, repository, revision or None, cached=True)
+    except hub_errors.ERRORS as error:
+        cache = f"; nor is it in the hub's cache on this machine ({huggingface_hub.constants.HF_HUB_CACHE})"
+        raise UserError(f"{where}: there is no such folder, and {reason}{'' if says_no else cache}") from error
+    log.info("%s: %s; using the copy in the hub's cache on this machine", name, reason)
+    return path
 
 
-def _fetch(name: str) -> Path:
-    import huggingface_hub
+def _snapshot(where: str, repository: str, revision: str | None, *, cached: bool = False) -> Path:
+    """The folder of ``repository`` in the hub's cache, with the files that are used; only looked for if ``cached``.
 
-    files = huggingface_hub.list_repo_files(name)
-    weights = _WEIGHTS[:1] if any(file.endswith(".safetensors") for file in files) else _WEIGHTS[1:]
-    return Path(huggingface_hub.snapshot_download(name, allow_patterns=[*_SMALL_FILES, *weights]))
+    Weights come after the rest, so that an index of shards is there to be read. The commit of the first call is asked
+    for again, which needs no request for what is there already.
+    """
+
+    def fetch(revision: str | None, *, only: list[str] | None = None, without: Sequence[str] = ()) -> Path:
+        return Path(
+            huggingface_hub.snapshot_download(
+                repository,
+                revision=revision,
+                allow_patterns=only,
+                ignore_patterns=list(without),
+                local_files_only=cached,
+            )
+        )
+
+    folder = fetch(revision, without=_LEFT_OUT)
+    try:
+        names = {file.path for file in huggingface_hub.get_cached_repo_tree(repository, revision=folder.name)}
+    except CachedRepoTreeNotFoundError:  # another tool, or an older version, filled the cache
+        names = {file.name for file in folder.iterdir()}
+    weights = next((name for name in WEIGHTS if name in names), None)
+    if weights:
+        fetch(folder.name, only=parts(where, folder, weights))
+    return folder
