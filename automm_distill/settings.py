@@ -68,8 +68,8 @@ class Settings:
         metavar="LANGUAGE",
     )
     dataset_path: str | None = flag(
-        "folder with <config>/<split>.parquet|csv|tsv|jsonl or a save_to_disk folder; what is missing is downloaded "
-        "from the Hugging Face hub and kept there",
+        "folder with the rows: <config>/<split>.parquet|csv|tsv|jsonl, an unpacked archive, a hub download or a "
+        "save_to_disk folder (docs/inputs.md); what is missing is downloaded from the Hugging Face hub and kept there",
         DATA,
         kind="folder",
     )
@@ -96,7 +96,7 @@ class Settings:
     )
 
     teacher_model: str = flag(
-        "checkpoint that becomes the teacher: a name on the Hugging Face hub or a local folder",
+        "checkpoint that becomes the teacher: a name on the Hugging Face hub (owner/name[@revision]) or a local folder",
         TRAINING,
         kind="model",
         metavar="NAME",
