@@ -51,8 +51,16 @@ def names(*names: str) -> Mapping[str, str]:
 
 
 def local_path(path: str) -> str:
-    """One spelling for each place: ``~`` expanded, ``./`` and ``//`` gone. Symbolic links stay."""
-    return os.path.normpath(Path(path).expanduser())
+    """One spelling for each place: ``~`` expanded, ``./`` and ``//`` gone. Symbolic links stay.
+
+    :raises UserError: for the home folder of a user that there is not.
+    """
+    try:
+        normal = os.path.normpath(Path(path).expanduser())
+    except RuntimeError as error:
+        user = Path(path).parts[0]
+        raise UserError(f"{path}: there is no user {user[1:]}; a folder here with that name is ./{path}") from error
+    return f"./{normal}" if normal.startswith("~") else normal  # for the next who expands it
 
 
 def canonical(declared: Flag, field_type: Any, value: Any) -> Any:

@@ -20,6 +20,7 @@ LOSS_NAMES = {"cross_entropy": "cross_entropy", "mean_square_error": "mse", "cos
 class FitOptions:
     """How to fit one model.
 
+    :param role: "teacher", "baseline" or "student", for people.
     :param hyperparameters: AutoGluon's, with dotted names (``optim.lr``, ``env.batch_size``, ...).
     :param time_limit: seconds after which training stops; None for no limit.
     :param length_grouping: make batches of rows of about the same length.
@@ -28,6 +29,7 @@ class FitOptions:
     :param losses: what the student minimises; None to fine-tune.
     """
 
+    role: str
     hyperparameters: Mapping[str, Any]
     seed: int
     time_limit: float | None = None
@@ -40,6 +42,11 @@ class FitOptions:
     def on_gpu(self) -> bool:
         """Whether the fit runs on GPUs."""
         return bool(self.hyperparameters["env.num_gpus"] > 0)
+
+    @property
+    def epochs(self) -> int:
+        """The most epochs of the fit."""
+        return int(self.hyperparameters["optim.max_epochs"])
 
     @property
     def training_key(self) -> dict[str, Any]:
@@ -88,6 +95,7 @@ def fit_options(
         "env.precision": PRECISION_NAMES[device.precision],
     }
     return FitOptions(
+        role=role,
         hyperparameters=hyperparameters | (_distiller_hyperparameters(losses) if losses else {}),
         seed=settings.seed,
         time_limit=settings.time_limit,
