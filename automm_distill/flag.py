@@ -71,9 +71,23 @@ def canonical(declared: Flag, field_type: Any, value: Any) -> Any:
         return tuple(choice for choice in declared.choices if choice in value)
     if declared.choices:
         return declared.choices.get(value, value)
-    if declared.kind == "folder" or (declared.kind == "model" and Path(value).expanduser().is_dir()):
-        return local_path(value)
+    if declared.kind == "folder" or (declared.kind == "model" and Path(local_path(value)).is_dir()):
+        return _in_utf8(local_path(value))
     return value
+
+
+def _in_utf8(path: str) -> str:
+    """Refuse a path that the libraries cannot write to, nor results.jsonl name, once models are trained.
+
+    :raises UserError: naming it.
+    """
+    whole = os.path.abspath(path)  # noqa: PTH100 - Path.absolute keeps ".."
+    try:
+        whole.encode()
+    except UnicodeEncodeError as error:
+        shown = whole.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        raise UserError(f"{shown}: the name is not in UTF-8; rename the folder, or use another one") from error
+    return path
 
 
 def check_range(name: str, declared: Flag, value: Any) -> None:

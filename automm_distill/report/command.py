@@ -51,7 +51,7 @@ def _report(places: Sequence[Path], folder: Path) -> int:
     loaded = load_runs(places)
     require_writable(folder, "--output_folder")
     from automm_distill.report import markdown, tables
-    from automm_distill.text_table import as_rich
+    from automm_distill.text_table import NARROW, as_blocks, as_rich
 
     results = markdown.evaluate(loaded)
     markdown.write(results, loaded.left_out, folder)
@@ -60,7 +60,11 @@ def _report(places: Sequence[Path], folder: Path) -> int:
         console.out(f"left out: {line}")
     for result in results:
         table = tables.verdicts(result.task_runs, result.decisions, result.chosen)
-        console.print(as_rich(table, f"{result.task_runs.name}: {table.title}"))
+        title = f"{result.task_runs.name}: {table.title}"
+        if console.width < NARROW:
+            console.out(f"{title}\n{as_blocks(table)}")
+        else:
+            console.print(as_rich(table, title))
     for what, name in (("report", markdown.REPORT), ("numbers", markdown.NUMBERS)):
         console.out(f"{what:<12} {(folder / name).resolve()}")
     for result in results:
