@@ -1,16 +1,15 @@
 """The first thing that a command does, before its imports: its standard streams, and Ctrl-C until it can answer it.
 
-Imported by the scripts at once, so nothing is imported here that takes time.
+Imported by the scripts at once, so nothing is imported here that takes time, as contextlib, pathlib and typing do.
 """
 
-import contextlib
 import errno
 import io
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
@@ -18,17 +17,23 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 INTERRUPTED = 130  # exit status: 128 and the number of SIGINT, as shells have it
+AGAIN_AFTER_S = 0.05
 _READER_GONE = {errno.EPIPE, errno.EIO}  # of a pipe, or a terminal that was closed
 
 
-def start() -> None:
-    """Make the streams safe to write to, and let Ctrl-C end the process in one line instead of a traceback."""
+def start(prog: str = "") -> None:
+    """Make the streams safe to write to, and let Ctrl-C end the process in one line instead of a traceback.
+
+    :param prog: how the command is called, if not by the name of its file.
+    """
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is None:
             _open_nowhere(name, number, mode)
         elif mode == "w" and getattr(sys, name) is getattr(sys, f"__{name}__"):  # else it belongs to somebody else
             _make_safe(name)
-    end_on_interrupt(f"{os.path.basename(sys.argv[0])}: interrupted\n")  # noqa: PTH119 - pathlib takes time
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _interrupt_again
+    end_on_interrupt(f"{prog or os.path.basename(sys.argv[0])}: interrupted\n")  # noqa: PTH119
 
 
 def end_on_interrupt(line: str = "") -> None:
@@ -38,9 +43,10 @@ def end_on_interrupt(line: str = "") -> None:
     """
 
     def end(signal_number: int, frame: "FrameType | None") -> None:
-        with contextlib.suppress(OSError):
+        try:
             os.write(2, line.encode(errors="replace"))
-        os._exit(INTERRUPTED)
+        finally:
+            os._exit(INTERRUPTED)
 
     _on_interrupt(end)
 
@@ -53,8 +59,18 @@ def raise_on_interrupt() -> None:
 def _on_interrupt(handler: "Callable[[int, FrameType | None], object]") -> None:
     """Stay deaf where the process was started so, as in the background of a script."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        with contextlib.suppress(ValueError):  # in another thread than the main one, which gets no signals
-            signal.signal(signal.SIGINT, handler)
+        signal.signal(signal.SIGINT, handler)
+
+
+def _interrupt_again(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Python drops a KeyboardInterrupt that comes in a ``__del__``: it is raised once more when that has ended."""
+    if unraisable.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(unraisable)
+        return
+    import threading
+
+    main = threading.main_thread().ident
+    threading.Timer(AGAIN_AFTER_S, signal.pthread_kill, (main, signal.SIGINT)).start()
 
 
 class _Output(io.FileIO):
@@ -64,11 +80,11 @@ class _Output(io.FileIO):
         try:
             return super().write(data)
         except OSError as error:
-            if error.errno not in _READER_GONE:
-                raise
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
+            if error.errno not in _READER_GONE:  # a full disk, say: that is told once
+                raise
             return memoryview(data).nbytes
 
 

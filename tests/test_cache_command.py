@@ -74,7 +74,7 @@ def test_prune_asks_first(folders, answer, kept):
         str(results),
     ]
     process = subprocess.run(command, input=answer, capture_output=True, text=True, check=True)
-    assert "remove them? [y/N]" in process.stdout
+    assert "remove them? [y/N]" in process.stderr
     assert len(names(folder)) == kept
     assert {"teacher-rte-1", "outputs-1"} <= set(names(folder))
 

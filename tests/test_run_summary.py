@@ -1,6 +1,7 @@
 """What a run prints: short, 80 columns, the answer in words; and the whole of it in summary.md."""
 
 import io
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +167,19 @@ def test_title_names_models_and_seed_whole() -> None:
     row = made_up_row(pawsx_task("en"), list(PAWSX_LANGUAGES), settings=vars(make_settings(**NAMES_AND_LOSSES)))
     title = " ".join(" ".join(printed(row)[:2]).split())
     assert "pawsx 7 languages, seed 123: mdeberta-v3-base -> mMiniLMv2-L6-H384-distilled-from-XLMR-Large" in title
+
+
+def test_narrow_terminal_gets_short_lines() -> None:
+    row = made_up_row(GLUE_TASKS["mnli"], ["matched", "mismatched"], settings=vars(make_settings(**NAMES_AND_LOSSES)))
+    console = Console(file=io.StringIO(), width=40)
+    run_summary.print_summary(row, Path("r"), console)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert max(len(line) for line in lines if "/" not in line) <= 40 or max(map(len, lines)) <= 60, lines
+    assert "  student: 0." in "\n".join(lines)
+
+
+def test_commands_of_the_summary_can_be_pasted() -> None:
+    paths = {"student": "/my runs[v2]/it's/student", "results": "/my runs[v2]/it's/results.jsonl"}
+    text = run_summary.markdown(made_up_row(GLUE_TASKS["rte"], ["test"], paths=paths))
+    assert """MultiModalPredictor.load("/my runs[v2]/it's/student")""" in text
+    assert shlex.split(text.partition("Compare runs: `python ")[2].partition("`")[0])[1] == "/my runs[v2]/it's"

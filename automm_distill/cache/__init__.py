@@ -3,9 +3,10 @@
 ``python -m automm_distill.cache list|prune`` shows what a cache folder holds and removes what no result refers to.
 """
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # type checkers know the name; typing takes time to import
 if TYPE_CHECKING:
+    from typing import Any
+
     from automm_distill.cache.entries import (
         MANIFEST,
         DamagedEntry,
@@ -45,7 +46,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """These names, when first asked for: ``python -m`` imports this file before the command can answer Ctrl-C."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,14 +1,13 @@
 """``python -m automm_distill.cache``, and the command ``automm-distill-cache``."""
 
 import sys
-from collections.abc import Sequence
 
 from automm_distill.startup import start
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """See :mod:`automm_distill.cache.command`."""
-    start()
+    start("python -m automm_distill.cache")
     from automm_distill.cache import command
 
     return command.main(argv)
