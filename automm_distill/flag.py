@@ -55,11 +55,11 @@ def local_path(path: str) -> str:
 
     :raises UserError: for the home folder of a user that there is not.
     """
-    try:
-        normal = os.path.normpath(Path(path).expanduser())
-    except RuntimeError as error:
-        user = Path(path).parts[0]
-        raise UserError(f"{path}: there is no user {user[1:]}; a folder here with that name is ./{path}") from error
+    expanded = os.path.expanduser(path)  # noqa: PTH111 - pathlib takes ./~name for ~name
+    if expanded.startswith("~"):
+        user = path.partition("/")[0]
+        raise UserError(f"{path}: there is no user {user[1:]}; a folder here with that name is ./{path}")
+    normal = os.path.normpath(expanded)
     return f"./{normal}" if normal.startswith("~") else normal  # for the next who expands it
 
 

@@ -13,8 +13,8 @@ TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
+    from typing import Any
 
-    from _typeshed import ReadableBuffer
 
 INTERRUPTED = 130  # exit status: 128 and the number of SIGINT, as shells have it
 AGAIN_AFTER_S = 0.05
@@ -76,7 +76,7 @@ def _interrupt_again(unraisable: "sys.UnraisableHookArgs") -> None:
 class _Output(io.FileIO):
     """A stream whose reader may go away (``| head``, a closed terminal): the rest goes nowhere, the work goes on."""
 
-    def write(self, data: "ReadableBuffer", /) -> int:
+    def write(self, data: "Any", /) -> int:
         try:
             return super().write(data)
         except OSError as error:
