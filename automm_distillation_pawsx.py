@@ -14,11 +14,14 @@
 
 import sys
 
-from automm_distill.cli import run_script
+from automm_distill.startup import start
 
 
 def main() -> int:
     """The command ``automm-distill-pawsx``."""
+    start()
+    from automm_distill.cli import run_script
+
     return run_script("pawsx")
 
 

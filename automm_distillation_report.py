@@ -10,11 +10,14 @@ test score is reported and never used for selection.
 
 import sys
 
-from automm_distill.report.command import run_report
+from automm_distill.startup import start
 
 
 def main() -> int:
     """The command ``automm-distill-report``."""
+    start()
+    from automm_distill.report.command import run_report
+
     return run_report()
 
 

@@ -12,11 +12,14 @@ library versions and precision.
 
 import sys
 
-from automm_distill.sweep import command
+from automm_distill.startup import start
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command ``automm-distill-sweep``."""
+    start()
+    from automm_distill.sweep import command
+
     return command.main(argv, __doc__)
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import shutil
 import sys
 import types
 import typing
@@ -14,6 +15,7 @@ from automm_distill.command import DONE, Parser, guarded
 from automm_distill.errors import UserError
 from automm_distill.flag import Benchmark, Flag
 from automm_distill.settings import SCRIPT_DEFAULTS, Settings, defaults, flags_of
+from automm_distill.startup import start
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ def make_parser(benchmark: Benchmark) -> Parser:
     parser = Parser(
         usage="%(prog)s [flags]",
         description=f"Distil a large text model into a smaller one on {name}.",
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=36, width=120),
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=36, width=help_width()),
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
@@ -69,6 +71,11 @@ def flags_without_effect(settings: Settings, argv: Sequence[str] | None = None) 
     return [
         f"--{name}: has no effect, since {reason}" for name, reason in settings.without_effect.items() if name in given
     ]
+
+
+def help_width() -> int:
+    """Columns of ``--help``, as argparse counts them: those of the terminal, up to 120."""
+    return min(120, shutil.get_terminal_size((122, 24)).columns - 2)
 
 
 def describe_default(flag: Flag, value: Any) -> str:
@@ -144,6 +151,7 @@ def _add_flag(group: Any, name: str, flag: Flag, kind: type, default: str) -> No
 
 
 if __name__ == "__main__":  # python -m automm_distill.cli glue|pawsx [flags]: how a sweep starts its trials
+    start()
     if not sys.argv[1:] or sys.argv[1] not in SCRIPT_DEFAULTS:
         Parser(prog="automm_distill.cli").error(f"the first argument must be one of {', '.join(SCRIPT_DEFAULTS)}")
     sys.exit(run_script(sys.argv[1], sys.argv[2:]))

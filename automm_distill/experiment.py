@@ -51,10 +51,10 @@ def run(context: RunContext) -> dict[str, Any]:
         try:
             row["speed_up"], row["seconds"]["speed_up"] = _speed_up(models["teacher"], models["student"], context)
         finally:  # also when interrupted: what is known is shown
-            everything = settings.verbosity == "verbose"
-            run_summary.print_summary(row, run_folder, logs.result_console(), everything=everything)
             results.complete_row(context.output_folder, row)
             run_summary.write_summary(row, run_folder)
+            everything = settings.verbosity == "verbose"
+            run_summary.print_summary(row, run_folder, logs.result_console(), everything=everything)
     return row
 
 

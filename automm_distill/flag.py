@@ -51,8 +51,16 @@ def names(*names: str) -> Mapping[str, str]:
 
 
 def local_path(path: str) -> str:
-    """One spelling for each place: ``~`` expanded, ``./`` and ``//`` gone. Symbolic links stay."""
-    return os.path.normpath(Path(path).expanduser())
+    """One spelling for each place: ``~`` expanded, ``./`` and ``//`` gone. Symbolic links stay.
+
+    :raises UserError: for the home folder of a user that there is not.
+    """
+    expanded = os.path.expanduser(path)  # noqa: PTH111 - pathlib takes ./~name for ~name
+    if expanded.startswith("~"):
+        user = path.partition("/")[0]
+        raise UserError(f"{path}: there is no user {user[1:]}; a folder here with that name is ./{path}")
+    normal = os.path.normpath(expanded)
+    return f"./{normal}" if normal.startswith("~") else normal  # for the next who expands it
 
 
 def canonical(declared: Flag, field_type: Any, value: Any) -> Any:
@@ -63,9 +71,23 @@ def canonical(declared: Flag, field_type: Any, value: Any) -> Any:
         return tuple(choice for choice in declared.choices if choice in value)
     if declared.choices:
         return declared.choices.get(value, value)
-    if declared.kind == "folder" or (declared.kind == "model" and Path(value).expanduser().is_dir()):
-        return local_path(value)
+    if declared.kind == "folder" or (declared.kind == "model" and Path(local_path(value)).is_dir()):
+        return _in_utf8(local_path(value))
     return value
+
+
+def _in_utf8(path: str) -> str:
+    """Refuse a path that the libraries cannot write to, nor results.jsonl name, once models are trained.
+
+    :raises UserError: naming it.
+    """
+    whole = os.path.abspath(path)  # noqa: PTH100 - Path.absolute keeps ".."
+    try:
+        whole.encode()
+    except UnicodeEncodeError as error:
+        shown = whole.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        raise UserError(f"{shown}: the name is not in UTF-8; rename the folder, or use another one") from error
+    return path
 
 
 def check_range(name: str, declared: Flag, value: Any) -> None:

@@ -1,6 +1,7 @@
 """What a run prints when it is done, and the whole of it in ``<run>/summary.md``."""
 
 import math
+import shlex
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,23 +32,22 @@ Row = Mapping[str, Any]
 def print_summary(row: Row, folder: Path, console: Console, *, everything: bool = False) -> None:
     """Print the result of one run: at most 14 lines of 80 columns, unless ``everything`` is wanted.
 
+    A narrower terminal gets more lines.
+
     :param folder: that of the run, as the user will look for it.
     """
-
-    def say(text: str, **how: Any) -> None:
-        console.print(text, soft_wrap=True, highlight=False, markup=False, **how)
-
+    width = min(WIDTH, console.width)
     if everything:
-        say(markdown(row))
-    head = [_title(row), _losses(row), as_text(_score_table(row, worst_only=True)), *_caveats(row)]
-    head = [text if "\n" in text else _wrapped(text) for text in head]
-    answer = _wrapped(verdict(row))
+        console.out(markdown(row))
+    head = [_title(row), _losses(row), as_text(_score_table(row, worst_only=True), width), *_caveats(row)]
+    head = [text if "\n" in text else _wrapped(text, width) for text in head]
+    answer = _wrapped(verdict(row), width)
     room = MAX_LINES - len(PATHS) - sum(text.count("\n") + 1 for text in (*head, answer))
-    for text in (*head, *advice(row)[: max(0, room)]):
-        say(text)
-    say(answer, style="bold")
+    for text in (*head, *(_wrapped(line, width) for line in advice(row)[: max(0, room)])):
+        console.out(text)
+    console.out(answer, style="bold")
     for label, path in zip(PATHS, (folder / "student", folder / SUMMARY, folder.parent), strict=True):
-        say(f"{label:<{LABEL_WIDTH}}{path}")
+        console.out(f"{label:<{LABEL_WIDTH}}{path}")
 
 
 def write_summary(row: Row, folder: Path) -> None:
@@ -126,8 +126,8 @@ def _sections(row: Row) -> Iterator[str]:
     yield "## Files"
     yield "\n".join(f"- {name.replace('_', ' ')}: `{path}`" for name, path in row["paths"].items())
     columns = ", ".join(f'"{column}": [...]' for column in row["text_columns"])
-    yield f'Use the student: `MultiModalPredictor.load("{row["paths"]["student"]}").predict({{{columns}}})`'
-    folder = Path(row["paths"]["results"]).parent
+    yield f"Use the student: `MultiModalPredictor.load({row['paths']['student']!r}).predict({{{columns}}})`"
+    folder = shlex.quote(str(Path(row["paths"]["results"]).parent))
     yield f"Compare runs: `python automm_distillation_report.py {folder}`, or `automm-distill-report {folder}`"
 
 
@@ -147,8 +147,8 @@ def _short_task(row: Row) -> str:
     return f"{name} {' -> '.join(dict.fromkeys(counts))}"
 
 
-def _wrapped(text: str) -> str:
-    return textwrap.fill(text, WIDTH, break_on_hyphens=False)
+def _wrapped(text: str, width: int) -> str:
+    return textwrap.fill(text, width, break_on_hyphens=False, break_long_words=False)
 
 
 def _losses(row: Row) -> str:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+NARROW = 60  # columns of a terminal, below which a boxed table is all box
+
 
 @dataclass(frozen=True)
 class TextTable:
@@ -33,10 +35,12 @@ def as_rich(table: TextTable, title: str) -> Table:
     return shown
 
 
-def as_text(table: TextTable) -> str:
-    """The table as plain lines, columns one blank apart: for narrow terminals and log files."""
+def as_text(table: TextTable, width: int) -> str:
+    """The table as plain lines, columns one blank apart; where these are too long, a block of lines for each row."""
     lines = [table.headings, *table.rows]
     widths = [max(len(row[number]) for row in lines) for number in range(len(table.headings))]
+    if sum(widths) + len(widths) - 1 > width:
+        return as_blocks(table)
     return "\n".join(
         " ".join(
             text.rjust(width) if number in table.numbers else text.ljust(width)
@@ -44,3 +48,13 @@ def as_text(table: TextTable) -> str:
         ).rstrip()
         for row in lines
     )
+
+
+def as_blocks(table: TextTable) -> str:
+    """Each row as lines of a heading and a cell, its first cell above them: for terminals that are too narrow."""
+    first, *others = table.headings
+    lines = []
+    for row in table.rows:
+        lines.append(f"{first} {row[0]}".strip())
+        lines += [f"  {heading}: {cell}" for heading, cell in zip(others, row[1:], strict=True)]
+    return "\n".join(lines)

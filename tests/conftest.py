@@ -1,5 +1,7 @@
 """Tiny data and tiny checkpoints, made on the spot: the tests need no network and nothing outside the repository."""
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,14 @@ def make_settings(benchmark: Benchmark = "glue", **changes: Any) -> Settings:
     """Settings of a script's defaults with ``changes``."""
     own = {"teacher_model": "teacher", "student_model": "student"}
     return Settings(benchmark=benchmark, **(defaults(benchmark) | own | changes))
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c_stays_pytests() -> Iterator[None]:
+    """A command that is called in this process leaves Ctrl-C as it should be at the end of its own."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, handler)
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,12 @@ from autogluon.multimodal.data.utils import default_holdout_frac, split_train_tu
 from autogluon.multimodal.learners import base
 from autogluon.multimodal.learners.base import BaseLearner
 from autogluon.multimodal.optim.lit_module import LitModule
+from lightning.pytorch.callbacks import ProgressBar
 from omegaconf import OmegaConf
 
 from automm_distill import automm
 from automm_distill.automm.learner import Learner
+from automm_distill.automm.progress import FitProgress
 from automm_distill.automm.tokenized_rows import Rows
 from automm_distill.inputs.splits import hold_out
 from automm_distill.tasks import GLUE_TASKS
@@ -97,30 +99,20 @@ def test_progress_bar_is_an_attribute_of_the_learner():
         assert vars(predictor._learner)["_enable_progress_bar"] is wanted
 
 
-def test_loaded_predictor_shows_its_progress_until_told_not_to(folder, capfd):
-    texts = FRAME[["sentence1", "sentence2"]]
-    shown = {}
-    for verbosity in ("normal", "quiet"):
-        model = automm.load(folder, RTE, verbosity=verbosity)
-        capfd.readouterr()
-        model.automm.predict(texts, realtime=False)
-        shown[verbosity] = "Predicting" in "".join(capfd.readouterr())
-        model.hide_progress()
-        model.automm.predict(texts, realtime=False)
-        assert "Predicting" not in "".join(capfd.readouterr())
-    assert shown == {"normal": True, "quiet": False}
+def test_predictor_shows_no_bar_of_lightnings(folder, trainers):
+    automm.load(folder, RTE, verbosity="normal").automm.predict(FRAME[["sentence1", "sentence2"]], realtime=False)
+    assert [arguments["enable_progress_bar"] for arguments in trainers] == [False]
 
 
-def test_fit_shows_one_bar_for_training_and_none_for_averaged_checkpoints(checkpoints, tmp_path, capfd, trainers):
+def test_fit_shows_our_bar_alone_and_none_for_averaged_checkpoints(checkpoints, tmp_path, capfd, trainers):
     options = make_options(checkpoints, "teacher", verbosity="normal", teacher_max_epochs=2)
     automm.fit(tmp_path / "model", rows_of("rte"), RTE, options)
-    output = "".join(capfd.readouterr())
-    assert re.search(r"Epoch \d+/\d+ ", output)
-    assert "Predicting" not in output
-    training, *evaluations = (arguments["enable_progress_bar"] for arguments in trainers)
-    assert training is True
+    assert not re.search(r"Epoch \d+/\d+ |Predicting", "".join(capfd.readouterr()))
+    training, *evaluations = trainers
+    assert training["enable_progress_bar"] is True, "with False Lightning refuses a bar among the callbacks"
+    assert [type(each) for each in training["callbacks"] if isinstance(each, ProgressBar)] == [FitProgress]
     assert evaluations
-    assert not any(evaluations)
+    assert not any(arguments["enable_progress_bar"] for arguments in evaluations)
 
 
 # --- Sizes ---------------------------------------------------------------------------------------------------------

@@ -72,7 +72,10 @@ def test_roles_differ_in_checkpoint_epochs_and_losses_only(checkpoints):
     assert added
     assert all(name.startswith("distiller.") for name in added)
     assert baseline == replace(
-        student, losses=None, hyperparameters={k: v for k, v in student.hyperparameters.items() if k not in added}
+        student,
+        role="baseline",
+        losses=None,
+        hyperparameters={k: v for k, v in student.hyperparameters.items() if k not in added},
     )
     different = {k for k, value in baseline.hyperparameters.items() if teacher.hyperparameters[k] != value}
     assert different == {"model.hf_text.checkpoint_name", "optim.max_epochs"}

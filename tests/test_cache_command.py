@@ -74,7 +74,7 @@ def test_prune_asks_first(folders, answer, kept):
         str(results),
     ]
     process = subprocess.run(command, input=answer, capture_output=True, text=True, check=True)
-    assert "remove them? [y/N]" in process.stdout
+    assert "remove them? [y/N]" in process.stderr
     assert len(names(folder)) == kept
     assert {"teacher-rte-1", "outputs-1"} <= set(names(folder))
 
@@ -134,10 +134,10 @@ def test_run_that_ends_while_the_question_stands_keeps_its_entries(folders):
         "--results",
         str(results),
     ]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     shown = ""
     while "[y/N]" not in shown:
-        shown += process.stdout.read(1)
+        shown += process.stderr.read(1)
         assert process.poll() is None, shown
     append_row(results, {"format": 2, "run": "c", "settings": {}, "cache_entries": ["baseline-rte-1"]})
     process.communicate("y\n")

@@ -1,16 +1,22 @@
 """The command line: fast help, exact names, and one line for everything that cannot be run."""
 
+import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from automm_distill.cache import command as cache_command
 from automm_distill.cli import flags_without_effect, parse_settings
 from automm_distill.flag import Benchmark
 from automm_distill.losses import TERMS
+from automm_distill.report import command as report_command
 from automm_distill.settings import LOSS_WEIGHTS, Settings
+from automm_distill.sweep import command as sweep_command
+from automm_distill.sweep import grid
 
 from .conftest import make_settings
 
@@ -301,3 +307,58 @@ def test_demo_leaves_no_trace_in_the_next_command_line():
 def test_every_weight_belongs_to_one_loss():
     assert tuple(LOSS_WEIGHTS.values()) == TERMS
     assert make_settings(rkd_angle_loss_weight=3.0).loss_weights["rkd_angle"] == 3.0
+
+
+PATH_FLAGS = ("dataset_path", "output_folder", "finetuned_model_cache_folder", "teacher_model", "student_model")
+
+
+@pytest.mark.parametrize("flag", PATH_FLAGS)
+def test_tilde_is_the_home_folder_in_every_path(flag, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "x").mkdir()
+    for argv in ([f"--{flag}=~/x"], [f"--{flag}", "~/x"]):
+        assert getattr(parse("glue", *argv), flag) == str(tmp_path / "x")
+
+
+def test_tilde_is_the_home_folder_in_the_other_commands_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    home = Path(tmp_path)
+    report = report_command.make_parser().parse_args(["~/r", "--output_folder=~/report"])
+    assert (report.results, report.output_folder) == ([home / "r"], home / "report")
+    cache = cache_command.get_parser().parse_args(["list", "--save_path=~/c", "--results", "~/r"])
+    assert (cache.finetuned_model_cache_folder, cache.results) == (home / "c", [home / "r"])
+    assert sweep_command.make_parser(None).parse_args(["glue", "--file=~/s.yaml"]).file == home / "s.yaml"
+
+
+def test_tilde_of_nobody_is_refused(capsys):
+    error = refusal(capsys, "glue", "--output_folder", "~nobody-here/x")
+    assert "~nobody-here/x: there is no user nobody-here; a folder here with that name is ./~nobody-here/x" in error
+    settings = parse("glue", "--output_folder", "./~nobody-here/x")
+    assert replace(settings, seed=1).output_folder == "./~nobody-here/x", "also the second time"
+
+
+def test_path_that_is_not_in_utf8_is_refused(capsys):
+    assert "r\\xe9s: the name is not in UTF-8" in refusal(capsys, "glue", "--output_folder", "r\udce9s")
+
+
+def test_path_in_a_grid_is_one_value(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    points = {"dataset_path": ["~/my data [v2]", "-rows"], "pawsx_student_tasks": ["en de", "de"]}
+    trials = grid.plan("pawsx", points, [1], [])
+    assert {trial.settings.dataset_path for trial in trials} == {str(tmp_path / "my data [v2]"), "-rows"}
+    assert {trial.settings.pawsx_student_tasks for trial in trials} == {("en", "de"), ("de",)}
+
+
+def test_name_of_a_trial_is_short_enough_for_a_file():
+    (trial,) = grid.plan("glue", {"dataset_path": ["/data/" + "ü" * 200]}, [1], [])
+    assert len(f"{trial.name}.log".encode()) <= 255
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_help_fits_the_terminal(columns):
+    script = ROOT / "automm_distillation_glue.py"
+    environment = {**os.environ, "COLUMNS": str(columns)}
+    text = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, env=environment).stdout
+    assert max(len(line) for line in text.splitlines() if line.startswith(" ") and "--" not in line) <= min(
+        columns, 120
+    )

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-import automm_distill.cache.__main__
+import automm_distill.cache.command
 import automm_distillation_glue
 import automm_distillation_pawsx
 import automm_distillation_report
 import automm_distillation_sweep
-from automm_distill.cache import __main__ as cache_command
+from automm_distill.cache import command as cache_command
 from automm_distill.cli import make_parser, parse_settings
 from automm_distill.flag_table import SCRIPTS, flags_page
 from automm_distill.report import command as report_command
@@ -89,7 +89,7 @@ def test_documents_name_only_flags_that_exist(path, monkeypatch, capsys):
         automm_distillation_pawsx.main,
         automm_distillation_sweep.main,
         automm_distillation_report.main,
-        automm_distill.cache.__main__.main,
+        automm_distill.cache.command.main,
         distillation_speed.main,
     ]
     monkeypatch.setattr("sys.argv", ["command", "--help"])

@@ -50,3 +50,37 @@ def test_warnings_of_other_libraries_are_silenced_and_ours_are_not() -> None:
     assert "from __main__" in text
     assert "from lightning" not in text
     assert "from torchmetrics" not in text
+
+
+PATHS = """
+from rich.table import Table
+from automm_distill import logs
+logs.set_up("normal")
+path = "/r/runs[v2] :fire: [bold]x[/bold] 'a b' " + "long" * 40
+logs.logging.getLogger("automm_distill.training").warning("loaded %s", path)
+console = logs.result_console()
+console.out(path)
+table = Table(title="[v2]")
+table.add_column("[v3]")
+table.add_row("runs[v4] :fire:")
+console.print(table)
+"""
+
+
+def test_paths_are_shown_as_they_are() -> None:
+    """No markup, no emoji, no wrapping; and the result alone is on standard output."""
+    ended = subprocess.run([sys.executable, "-c", PATHS], capture_output=True, text=True, check=True)
+    path = "/r/runs[v2] :fire: [bold]x[/bold] 'a b' " + "long" * 40
+    assert ended.stderr.partition("] ")[2] == f"loaded {path}\n"
+    assert ended.stdout.startswith(f"{path}\n")
+    for text in ("[v2]", "[v3]", "runs[v4] :fire:"):
+        assert text in ended.stdout.partition("\n")[2]
+
+
+def test_libraries_draw_no_bars_into_a_file() -> None:
+    code = (
+        "from automm_distill import logs; logs.set_up('normal'); import datasets, huggingface_hub.utils as hub;"
+        "print(datasets.are_progress_bars_disabled(), hub.are_progress_bars_disabled())"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == ["True", "True"]

@@ -577,7 +577,7 @@ def test_script_ends_with_the_choice(tmp_path, capsys):
 
 
 def test_help_needs_nothing_heavy():
-    code = "import sys, automm_distillation_report as script; script.run_report(['--help'])"
+    code = "import sys, automm_distillation_report as script; sys.argv[1:] = ['--help']; script.main()"
     code = f"try:\n    {code}\nfinally:\n    print(sorted({{'pandas', 'torch', 'matplotlib'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert "its\ntest score is reported and never used for selection" in done.stdout
@@ -610,3 +610,14 @@ def test_few_test_rows_are_no_verdict_however_clear_over_seeds(tmp_path):
     assert result.decisions[0].verdict == "too few rows"
     (answer,) = markdown.sentences(result)
     assert answer.endswith("No verdict: 30 rows or more are needed to judge a gain; here are 28.")
+
+
+def test_narrow_terminal_gets_blocks_instead_of_a_box(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    results = tmp_path / "runs[v2]"
+    leave_run(results, make_settings(glue_task="rte", seed=1), "a")
+    assert run_report([str(results), "--output_folder", str(tmp_path / "report[v2]")]) == 0
+    printed = capsys.readouterr().out
+    assert "\n  p over test rows*: " in printed
+    assert "│" not in printed
+    assert f"report       {tmp_path / 'report[v2]' / 'report.md'}\n" in printed

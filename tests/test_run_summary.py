@@ -2,6 +2,7 @@
 
 import io
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -197,3 +198,19 @@ def test_a_gain_without_an_interval_is_no_verdict() -> None:
     row = made_up_row(GLUE_TASKS["rte"], ["test"])
     row["bootstrap"]["test"]["accuracy"]["gain"] = {"value": 0.011, "low": None, "high": None}
     assert run_summary.verdict(row) == "No verdict: these 400 rows do not tell how far the gain of +1.1 may be off."
+
+
+def test_narrow_terminal_gets_short_lines() -> None:
+    row = made_up_row(GLUE_TASKS["mnli"], ["matched", "mismatched"])
+    console = Console(file=io.StringIO(), width=40)
+    run_summary.print_summary(row, Path("r"), console)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert max(map(len, lines)) <= 40, lines
+    assert "  student: 0." in "\n".join(lines)
+
+
+def test_commands_of_the_summary_can_be_pasted() -> None:
+    paths = {"student": "/my runs[v2]/it's/student", "results": "/my runs[v2]/it's/results.jsonl"}
+    text = run_summary.markdown(made_up_row(GLUE_TASKS["rte"], ["test"], paths=paths))
+    assert """MultiModalPredictor.load("/my runs[v2]/it's/student")""" in text
+    assert shlex.split(text.partition("Compare runs: `python ")[2].partition("`")[0])[1] == "/my runs[v2]/it's"

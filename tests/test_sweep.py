@@ -417,7 +417,7 @@ def test_each_warning_is_said_once_for_all_trials(inputs, tmp_path):
     for trial in checked(inputs | {"precision": "16"}, temperature=["1", "5"]):
         append_row(Path(inputs["output_folder"]), row_of(trial))
     ended = sweep(tmp_path, "--grid", "temperature=1,5", "--seeds", "1", "2", "--precision", "16", *argv)
-    assert "4 trials, 4 of them done before" in ended.stdout
+    assert "4 trials, 4 of them done before" in ended.stderr
     assert choose_device(0, "16").precision == "32"
     assert ended.stderr.count("precision 16 is not supported") == 1
 
@@ -483,14 +483,14 @@ def test_killed_trial_is_the_only_one_that_runs_again(inputs, tmp_path):
         *("--max_epochs", "1", "--teacher_max_epochs", "1", "--batch_size", "32"),
     ]
     first = subprocess.Popen(
-        [sys.executable, str(SCRIPT), "glue", *argv], stdout=subprocess.PIPE, text=True, cwd=tmp_path
+        [sys.executable, str(SCRIPT), "glue", *argv], stderr=subprocess.PIPE, text=True, cwd=tmp_path
     )
     victim = None
     while victim is None and first.poll() is None:
         victim = find_process("automm_distill.cli", str(tmp_path), "--temperature\x005")
         time.sleep(0.2)
     os.kill(victim, signal.SIGKILL)
-    printed, _ = first.communicate(timeout=400)
+    _, printed = first.communicate(timeout=400)
     assert first.returncode == 1
     assert "each with 1 CPU, 0 GPU and about 1.1 GB of memory" in printed
     assert "failed (status -9)" in printed
@@ -500,7 +500,7 @@ def test_killed_trial_is_the_only_one_that_runs_again(inputs, tmp_path):
 
     again = sweep(tmp_path, *argv)
     assert again.returncode == 0, again.stderr
-    assert "4 trials, 3 of them done before" in again.stdout
+    assert "4 trials, 3 of them done before" in again.stderr
     rows, broken = read_rows(results)
     assert (len(rows), broken) == (4, 0)
     points = {(row["settings"]["output_feature_loss_weight"], row["settings"]["temperature"]) for row in rows}

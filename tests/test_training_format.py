@@ -89,7 +89,7 @@ def test_values_belong_to_the_training_format():
 
 def test_another_training_format_is_another_cache_entry(monkeypatch):
     arguments = ("teacher", RTE, rows_of("rte"), Checkpoint(Path("/here"), "abc", 1))
-    options = automm.FitOptions({"env.num_gpus": 0, "model.hf_text.text_trivial_aug_maxscale": 0.0}, seed=1)
+    options = automm.FitOptions("teacher", {"env.num_gpus": 0, "model.hf_text.text_trivial_aug_maxscale": 0.0}, seed=1)
     before = cache.fingerprint(training.cache_recipe(*arguments, options))
     assert cache.fingerprint(training.cache_recipe(*arguments, options)) == before
     monkeypatch.setattr(training, "TRAINING_FORMAT", TRAINING_FORMAT + 1)

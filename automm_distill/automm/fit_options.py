@@ -21,6 +21,7 @@ LOSS_NAMES = {"cross_entropy": "cross_entropy", "mean_square_error": "mse", "cos
 class FitOptions:
     """How to fit one model.
 
+    :param role: "teacher", "baseline" or "student", for people.
     :param hyperparameters: AutoGluon's, with dotted names (``optim.lr``, ``env.batch_size``, ...).
     :param time_limit: seconds after which training stops; None for no limit.
     :param length_grouping: make batches of rows of about the same length.
@@ -29,6 +30,7 @@ class FitOptions:
     :param losses: what the student minimises; None to fine-tune.
     """
 
+    role: str
     hyperparameters: Mapping[str, Any]
     seed: int
     time_limit: float | None = None
@@ -41,6 +43,11 @@ class FitOptions:
     def on_gpu(self) -> bool:
         """Whether the fit runs on GPUs."""
         return bool(self.hyperparameters["env.num_gpus"] > 0)
+
+    @property
+    def epochs(self) -> int:
+        """The most epochs of the fit."""
+        return int(self.hyperparameters["optim.max_epochs"])
 
     @property
     def training_key(self) -> dict[str, Any]:
@@ -99,6 +106,7 @@ def fit_options(
     if max_tokens < AUTOGLUON_MAX_TOKENS:
         hyperparameters["model.hf_text.max_text_len"] = max_tokens
     return FitOptions(
+        role=role,
         hyperparameters=hyperparameters | (_distiller_hyperparameters(losses) if losses else {}),
         seed=settings.seed,
         time_limit=settings.time_limit,

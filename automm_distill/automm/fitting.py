@@ -38,7 +38,7 @@ def fit(
         eval_metric=task.selection_metric,
         path=str(folder),
         verbosity=VERBOSITY[options.verbosity],
-        enable_progress_bar=options.verbosity != "quiet",
+        enable_progress_bar=True,  # else Lightning would refuse ours, which is silent where the log is
     )
     learner = predictor._learner  # predictor.py:217 creates it, and offers no way to choose its class
     learner.__class__ = Learner

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from automm_distill.automm.batches import PredictRows, TrainRows
 from automm_distill.automm.fit_options import FitOptions
 from automm_distill.automm.lightning_modules import DistillModule, FineTuneModule
+from automm_distill.automm.progress import FitProgress
 from automm_distill.automm.teacher import Teacher, TeacherTargetSource
 from automm_distill.automm.tokenized_rows import Rows
 
@@ -110,8 +111,14 @@ class Learner(BaseLearner):
         return DistillModule(targets, teacher.head, teacher.logit_mapping(classes, label_scaler), **arguments)
 
     def get_callbacks_per_run(self, *args: Any, **kwargs: Any) -> list[Any]:
-        """As in learners/base.py:971, but checkpoints hold weights only: an interrupted fit is never resumed."""
+        """As in learners/base.py:971, with our progress bar.
+
+        Checkpoints hold weights only: an interrupted fit is never resumed.
+        """
         callbacks = super().get_callbacks_per_run(*args, **kwargs)
+        if kwargs.get("is_train", True):
+            metric, larger_is_better = kwargs["litmodule"].validation_metric_name, self._minmax_mode == "max"
+            callbacks.append(FitProgress(self.options, metric, larger_is_better=larger_is_better))
         for callback in callbacks:
             if isinstance(callback, ModelCheckpoint):
                 callback.save_weights_only = True
@@ -123,7 +130,7 @@ class Learner(BaseLearner):
         if kwargs.get("is_train", True):
             self.progress = json.loads(litmodule.progress_file.read_text())
             litmodule.progress_file.unlink()
-            # learners/base.py:280, read at :1186 for each evaluation of averaged checkpoints: too short for a bar.
+            # learners/base.py:280, read at :1186 for each evaluation of averaged checkpoints: no bar of Lightning's.
             self._enable_progress_bar = False
         return outcome
 

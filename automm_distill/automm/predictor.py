@@ -16,11 +16,11 @@ from autogluon.multimodal.constants import FEATURES, LOGITS
 from autogluon.multimodal.models.utils import run_model
 from autogluon.multimodal.utils.precision import get_precision_context
 from scipy.special import softmax
-from tqdm.auto import tqdm
 
 from automm_distill.automm.fit_options import VERBOSITY
 from automm_distill.automm.tokenized_rows import Rows
 from automm_distill.errors import NotFiniteError
+from automm_distill.progress import batch_starts
 from automm_distill.tasks import Task
 
 
@@ -30,12 +30,11 @@ class Predictor:
     Predictions depend on the fitted model, the rows, and the device and precision of the fit, on nothing else.
     """
 
-    def __init__(self, automm: Any, task: Task, verbosity: str) -> None:
+    def __init__(self, automm: Any, task: Task) -> None:
         self.automm = automm
         self.task = task
-        self.shows_progress = verbosity != "quiet"
-        # learners/base.py:280: load() has no argument for it.
-        automm._learner._enable_progress_bar = self.shows_progress
+        # learners/base.py:280: load() has no argument for it, and Lightning's bar goes to standard output.
+        automm._learner._enable_progress_bar = False
 
     @property
     def parameters(self) -> int:
@@ -67,19 +66,12 @@ class Predictor:
         rows = self._rows(frame)
         order = np.argsort(-rows.lengths, kind="stable")
         size = self.predict_batch_size
-        starts = tqdm(
-            range(0, len(order), size),
-            desc="Reading",
-            unit="batch",
-            leave=False,
-            disable=not self.shows_progress or None,
-        )
         forward, model = self._forward(), self.automm._learner._model
         results = {
             LOGITS: np.empty((len(order), model.head.out_features), dtype=np.float32),
             FEATURES: np.empty((len(order), model.out_features), dtype=np.float32),
         }
-        for start in starts:
+        for start in batch_starts("reading", len(order), size):
             chosen = order[start : start + size]
             output = forward(rows.batch(chosen))
             for kind, array in results.items():
@@ -131,11 +123,6 @@ class Predictor:
 
         return run
 
-    def hide_progress(self) -> None:
-        """Show no progress bars from now on."""
-        self.shows_progress = False
-        self.automm._learner._enable_progress_bar = False
-
     @property
     def _device(self) -> torch.device:
         return torch.device("cuda" if self.automm._learner._config.env.num_gpus else "cpu")
@@ -161,4 +148,4 @@ class Predictor:
 def load(folder: Path, task: Task, *, verbosity: str = "normal") -> Predictor:
     """The predictor that :func:`automm_distill.automm.fitting.fit` saved in ``folder``."""
     automm = MultiModalPredictor.load(str(folder), verbosity=VERBOSITY[verbosity])
-    return Predictor(automm, task, verbosity)
+    return Predictor(automm, task)

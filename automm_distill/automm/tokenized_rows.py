@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from automm_distill.progress import batch_starts
+
 CHUNK = 4096  # rows per call of the tokenizer
 
 
@@ -81,7 +83,7 @@ def _tokenize(processor: Any, texts: Mapping[str, list[str]]) -> tuple[np.ndarra
     """All rows' tokens and segments, one after the other, and the rows' lengths."""
     count = len(next(iter(texts.values())))
     tokens, segments = [], []
-    for start in range(0, count, CHUNK):
+    for start in batch_starts("tokenizing", count, CHUNK):
         columns = {
             # A row that is too long is trimmed below, longest column first, so the tokenizer need not warn about it.
             column: processor.tokenizer(

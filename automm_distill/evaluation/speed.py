@@ -58,8 +58,6 @@ def compare(
     ``end_to_end`` is ``predict`` as a user calls it, tokenisation and the set-up of a Lightning trainer included. It is
     left out on several GPUs, where each of its calls would start as many processes.
     """
-    for model in (teacher, student):
-        model.hide_progress()
     single = evenly_spaced_rows(frame, LATENCY_ROWS)
     rows = evenly_spaced_rows(frame, rows_per_pass(teacher.forward_passes(single, 1), len(single), synchronize))
 

@@ -4,7 +4,7 @@ from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 
-from automm_distill.command import DONE, Parser, guarded
+from automm_distill.command import DONE, Parser, guarded, path_argument
 
 DESCRIPTION = """\
 Tables and plots of many runs, from their results.jsonl.
@@ -17,11 +17,11 @@ def make_parser() -> Parser:
     """Which results to read, and where the report goes."""
     parser = Parser(description=DESCRIPTION, formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument(
-        "results", type=Path, nargs="+", metavar="RESULTS", help="results.jsonl files, or folders with one"
+        "results", type=path_argument, nargs="+", metavar="RESULTS", help="results.jsonl files, or folders with one"
     )
     parser.add_argument(
         "--output_folder",
-        type=Path,
+        type=path_argument,
         default=Path("report"),
         metavar="DIR",
         help="where report.md, settings.csv and the plots go [%(default)s]",
@@ -51,19 +51,23 @@ def _report(places: Sequence[Path], folder: Path) -> int:
     loaded = load_runs(places)
     require_writable(folder, "--output_folder")
     from automm_distill.report import markdown, tables
-    from automm_distill.text_table import as_rich
+    from automm_distill.text_table import NARROW, as_blocks, as_rich
 
     results = markdown.evaluate(loaded)
     markdown.write(results, loaded.left_out, folder)
     console = logs.result_console()
     for line in loaded.left_out:
-        console.print(f"left out: {line}", highlight=False, markup=False)
+        console.out(f"left out: {line}")
     for result in results:
         table = tables.verdicts(result.task_runs, result.decisions, result.chosen)
-        console.print(as_rich(table, f"{result.task_runs.name}: {table.title}"))
+        title = f"{result.task_runs.name}: {table.title}"
+        if console.width < NARROW:
+            console.out(f"{title}\n{as_blocks(table)}")
+        else:
+            console.print(as_rich(table, title))
     for what, name in (("report", markdown.REPORT), ("numbers", markdown.NUMBERS)):
-        console.print(f"{what:<12} {(folder / name).resolve()}", soft_wrap=True, highlight=False, markup=False)
+        console.out(f"{what:<12} {(folder / name).resolve()}")
     for result in results:
         for sentence in markdown.sentences(result):
-            console.print(f"\n{result.task_runs.name}: {sentence}", style="bold", highlight=False, markup=False)
+            console.print(f"\n{result.task_runs.name}: {sentence}", style="bold")
     return DONE

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from automm_distill.command import DONE, FAILED, Parser, guarded
+from automm_distill.command import DONE, FAILED, Parser, guarded, path_argument
 from automm_distill.errors import UserError
 from automm_distill.settings import SCRIPT_DEFAULTS
 
@@ -30,7 +30,7 @@ def make_parser(description: str | None) -> Parser:
         help="values of one flag of the script; with several --grid, all combinations",
     )
     parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help=f"each point runs with each [{DEFAULT_SEED}]")
-    parser.add_argument("--file", type=Path, metavar="YAML", help="a file with grid, seeds and flags")
+    parser.add_argument("--file", type=path_argument, metavar="YAML", help="a file with grid, seeds and flags")
     parser.add_argument(
         "--cpus_per_trial", type=float, default=1, metavar="X", help="CPUs, and threads, of one trial [1]"
     )
@@ -70,7 +70,6 @@ def _sweep(args: argparse.Namespace, flags: Sequence[str]) -> int:
     from automm_distill.sweep import checks, grid, progress, ray_runner
 
     _check(args)
-    console = logs.result_console()
     written = grid.read_file(args.file) if args.file else grid.SweepFile(grid={}, seeds=[], flags=[])
     points = written["grid"] | grid.read_grid(args.grid)
     seeds = args.seeds or written["seeds"] or [DEFAULT_SEED]
@@ -79,36 +78,34 @@ def _sweep(args: argparse.Namespace, flags: Sequence[str]) -> int:
     on_cluster = args.ray_address is not None
     gpus = grid.gpus_per_trial(args.gpus_per_trial, planned, None if on_cluster else _gpus_here())
     logs.set_up("quiet")  # the trials' own logs hold the rest
+    say = logs.message_console().out
     logging.getLogger("automm_distill").handlers[0].addFilter(_first_time())
     checked = checks.check([grid.with_gpus(trial, gpus) for trial in planned], on_cluster=on_cluster)
     if len(checked) < len(planned):
         repeated = len(planned) - len(checked)
-        console.print(f"{repeated} of {len(planned)} trials would repeat another: left out", highlight=False)
+        say(f"{repeated} of {len(planned)} trials would repeat another: left out")
     pending = checks.pending(checked)
-    console.print(f"{len(checked)} trials, {len(checked) - len(pending)} of them done before", highlight=False)
+    say(f"{len(checked)} trials, {len(checked) - len(pending)} of them done before")
 
     failed = []
     if pending:
         estimated = max(each.memory for each in pending)
         memory = estimated if args.memory_per_trial is None else int(args.memory_per_trial * 1e9)
         how = "about " if args.memory_per_trial is None else ""
-        console.print(
-            f"each with {args.cpus_per_trial:g} CPU, {gpus:g} GPU and {how}{memory / 1e9:.1f} GB of memory",
-            highlight=False,
-        )
+        say(f"each with {args.cpus_per_trial:g} CPU, {gpus:g} GPU and {how}{memory / 1e9:.1f} GB of memory")
         failed = progress.run(
             [each.trial for each in pending],
             args.benchmark,
             address=args.ray_address,
             resources=ray_runner.Resources(args.cpus_per_trial, gpus, memory),
-            console=console,
         )
     if failed:
-        console.print(f"{len(failed)} of {len(checked)} trials failed; the same command again runs them once more")
+        say(f"{len(failed)} of {len(checked)} trials failed; the same command again runs them once more")
+    answer = logs.result_console().out
     for folder in dict.fromkeys(Path(trial.settings.output_folder).resolve() for trial in planned):
-        console.print(f"results      {folder / 'results.jsonl'}", soft_wrap=True, highlight=False, markup=False)
+        answer(f"results      {folder / 'results.jsonl'}")
         report = f"python automm_distillation_report.py {shlex.quote(str(folder))}"
-        console.print(f"report       {report}", soft_wrap=True, highlight=False, markup=False)
+        answer(f"report       {report}")
     return FAILED if failed else DONE
 
 

@@ -17,6 +17,8 @@ from automm_distill.settings import FLAGS, Settings
 # Part of what makes two trials different ones, but not of ``Settings.identity``, which tells what they are by content.
 _BY_NAME = ("dataset_path", "teacher_model", "student_model", "precision")
 
+MAX_NAME_BYTES = 200  # of a trial's values; file systems allow names of 255 bytes
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -30,7 +32,8 @@ class Trial:
     def name(self) -> str:
         """Short, unique in its sweep, and fit for a file."""
         values = "-".join(f"{name}={value}" for name, value in self.point.items())
-        return f"{values.replace('/', '_')}-{cache.fingerprint(self.compared_settings)[:6]}"
+        short = values.replace("/", "_").encode()[:MAX_NAME_BYTES].decode(errors="ignore")
+        return f"{short}-{cache.fingerprint(self.compared_settings)[:6]}"
 
     @property
     def compared_settings(self) -> dict[str, Any]:
@@ -63,7 +66,7 @@ def plan(
     for values in itertools.product(*grid.values()):
         for seed in seeds:
             point = dict(zip(grid, values, strict=True)) | {"seed": str(seed)}
-            varied_flags = [part for name, value in point.items() for part in (f"--{name}", *value.split())]
+            varied_flags = [part for name, value in point.items() for part in _flag_parts(name, value)]
             argv = (*flags, *varied_flags, "--resume")
             trial = Trial(point, argv, parse_settings(benchmark, argv))
             trials.setdefault(cache.fingerprint(trial.compared_settings), trial)
@@ -140,17 +143,30 @@ def read_file(path: Path) -> SweepFile:
     return {
         "grid": {name: [_text(value) for value in values] for name, values in grid.items()},
         "seeds": seeds,
-        "flags": [part for name, value in flags.items() for part in (f"--{name}", *_text(value).split())],
+        "flags": [part for name, value in flags.items() for part in _flag_parts(name, _text(value))],
     }
 
 
 def _require_difference(name: str, values: Sequence[str], trials: Sequence[Trial]) -> None:
     """Refuse a grid over a flag that changes no result: all its trials would be one run."""
-    field = next((field for field, flag in FLAGS.items() if name in (field, *flag.aliases)), name)
+    field = _field(name)
     if len(set(values)) == 1 or any(field in trial.compared_settings for trial in trials):
         return
     where = "use --gpus_per_trial" if field == "num_gpu" else f"give --{name} once, outside the grid"
     raise UserError(f"--grid {name}={','.join(values)}: makes no difference to any result here; {where}")
+
+
+def _flag_parts(name: str, value: str) -> list[str]:
+    """A flag as on the command line; several words are several values, unless they are one path."""
+    field = _field(name)
+    if field in FLAGS and FLAGS[field].kind:
+        return [f"--{name}={value}"]  # in one piece, since a path may also begin with a dash
+    return [f"--{name}", *value.split()]
+
+
+def _field(name: str) -> str:
+    """The field of the settings that a flag sets, which may be called by an alias."""
+    return next((field for field, flag in FLAGS.items() if name in (field, *flag.aliases)), name)
 
 
 def _text(value: Any) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 import automm_distill
+from automm_distill import logs
 from automm_distill.flag import Benchmark
 from automm_distill.sweep import ray_runner
 from automm_distill.sweep.grid import Trial
@@ -23,7 +23,6 @@ def run(
     *,
     address: str | None,
     resources: ray_runner.Resources,
-    console: Console,
 ) -> list[ray_runner.Finished]:
     """Run the trials, show how far they are, and return those that failed.
 
@@ -33,12 +32,18 @@ def run(
     commands = [trial_command(trial, benchmark) for trial in trials]
     finished: dict[str, ray_runner.Finished] = {}
     started = time.time()
-    table = Live(get_renderable=lambda: _table(commands, finished, started), console=console, refresh_per_second=1)
-    with ray_runner.ray_session(address, resources), table if console.is_terminal else nullcontext():
+    console = logs.message_console()
+    table = Live(
+        get_renderable=lambda: _table(commands, finished, started),
+        console=console,
+        refresh_per_second=1,
+        redirect_stdout=False,
+    )
+    with ray_runner.ray_session(address, resources), table if logs.on_terminal() else nullcontext():
         for each in ray_runner.run(commands, resources):
             finished[each.command.name] = each
-            if not console.is_terminal:
-                console.print(f"{each.command.name}: {_state(each)}", soft_wrap=True, highlight=False, markup=False)
+            if not logs.on_terminal():
+                console.out(f"{each.command.name}: {_state(each)}")
     return [each for each in finished.values() if each.status != 0]
 
 
