@@ -79,7 +79,7 @@ def test_roles_differ_in_checkpoint_epochs_and_losses_only(checkpoints):
     )
     different = {k for k, value in baseline.hyperparameters.items() if teacher.hyperparameters[k] != value}
     assert different == {"model.hf_text.checkpoint_name", "optim.max_epochs"}
-    assert replace(teacher, hyperparameters={}) == replace(baseline, hyperparameters={})
+    assert replace(teacher, role="baseline", hyperparameters={}) == replace(baseline, hyperparameters={})
 
 
 def test_a_loss_weight_reaches_its_loss(teacher, checkpoints, tmp_path, monkeypatch):
