@@ -111,9 +111,12 @@ def lose_a_shard(folder: Path) -> None:
     (folder / "model-00002-of-00002.safetensors").unlink()
 
 
-def spoil_the_index(folder: Path) -> None:
-    in_shards(folder)
-    (folder / "model.safetensors.index.json").write_text("{}")
+def spoil_the_index(content: str) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        in_shards(folder)
+        (folder / "model.safetensors.index.json").write_text(content)
+
+    return write
 
 
 def spoil_a_number(weights: dict) -> dict:
@@ -212,6 +215,10 @@ REFUSED = {
         be_of("marian", d_model=32, encoder_layers=1, decoder_layers=1, vocab_size=900, pad_token_id=0),
         "its network cannot read a row as AutoGluon gives it",
     ),
+    "no rows with padding": (
+        be_of("nystromformer", **WIDTHS, vocab_size=900, num_landmarks=8, segment_means_seq_len=64),
+        "its network cannot read a row as AutoGluon gives it",
+    ),
     "rows of no length": (be_of("xlnet", d_model=32, n_layer=1, n_head=2, vocab_size=900), "rows may have -1 tokens"),
     "cut off": (cut_off, r"the weights in .*model\.safetensors cannot be read, get them again"),
     "cut off, zipped .bin": (cut_off_bin(zipped=True), r"the weights in .*pytorch_model\.bin cannot be read"),
@@ -220,7 +227,10 @@ REFUSED = {
     "git-lfs pointer": (write_file("model.safetensors", POINTER), r"model\.safetensors is a git-lfs pointer.*lfs pull"),
     "git-lfs pointer of a tokenizer": (write_file("tokenizer.json", POINTER), r"tokenizer\.json is a git-lfs pointer"),
     "lost shard": (lose_a_shard, r"1 of the 2 files of its weights are not in .*, such as model-00002-of-00002"),
-    "index of nothing": (spoil_the_index, r"index\.json is no index of weights"),
+    "index of nothing": (spoil_the_index("{}"), r"index\.json is no index of weights"),
+    "index of no weights": (spoil_the_index('{"weight_map": {}}'), r"index\.json is no index of weights"),
+    "index of numbers": (spoil_the_index('{"weight_map": {"a": 1}}'), r"index\.json is no index of weights"),
+    "index of lists": (spoil_the_index('{"weight_map": {"a": ["b"]}}'), r"index\.json is no index of weights"),
     "shapes of another network": (
         change_config(intermediate_size=48),
         r"encoder\.layer\.0\.intermediate\.dense\.bias is \(32,\) in .* and \(48,\) by config\.json",

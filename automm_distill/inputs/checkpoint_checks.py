@@ -19,6 +19,7 @@ from automm_distill.inputs.checkpoints import AUTOGLUON_MAX_TOKENS
 from automm_distill.inputs.weight_files import file_of, weight_files
 
 _FEWEST_TOKENS = 8  # of the longest row: two texts of one token, three special ones, and some room
+_SHORT_ROW = 13  # tokens: shorter than what networks cut rows into, and no multiple of it
 _NEEDS_ENCODER = "needs an encoder, such as a BERT or a RoBERTa"
 
 log = logging.getLogger(__name__)
@@ -226,7 +227,10 @@ def _load_network(where: str, folder: Path) -> Any:
 
 
 def _require_reading(where: str, network: Any, tokenizer: Any, content: Sequence[int], max_tokens: int) -> None:
-    """Read two of the longest rows, alike but for what follows the first token, whose feature AutoGluon trains on."""
+    """Read two of the longest rows, alike but for what follows the first token, whose feature AutoGluon trains on.
+
+    And a batch of short rows with padding, which some networks (Nystroemformer) cannot be trained on.
+    """
     import torch
 
     first, between, last = _row_ends(tokenizer)
@@ -234,11 +238,14 @@ def _require_reading(where: str, network: Any, tokenizer: Any, content: Sequence
     row = (row * (max_tokens // len(row) + 1))[:max_tokens]
     tokens = torch.tensor([row, [row[0], *[between] * (max_tokens - 1)]], dtype=torch.int32)
     with _refusing(where, "its network cannot read a row as AutoGluon gives it"), torch.inference_mode():
-        features = _read(network, tokenizer, tokens)
+        features = _read(network, tokenizer, tokens, torch.ones_like(tokens))
         width = network.config.hidden_size
+        padded = tokens[:1, :_SHORT_ROW].repeat(3, 1)
+        lengths = torch.tensor([[padded.shape[1]], [padded.shape[1] - 2], [3]])
+        short = _read(network, tokenizer, padded, (torch.arange(padded.shape[1]) < lengths).int())
     if features.shape[1] != width:
         raise UserError(f"{where}: features of {features.shape[1]} numbers, and not hidden_size, {width}")
-    if not features.isfinite().all():
+    if not features.isfinite().all() or not short.isfinite().all():
         raise UserError(f"{where}: what its network makes of a row is not finite (NaN or infinite)")
     if torch.allclose(features[0], features[1], rtol=1e-5, atol=1e-6):
         raise UserError(
@@ -247,12 +254,14 @@ def _require_reading(where: str, network: Any, tokenizer: Any, content: Sequence
         )
 
 
-def _read(network: Any, tokenizer: Any, tokens: Any) -> Any:
-    """Features of the rows' first tokens, shape (rows, width), as in AutoGluon (models/hf_text.py:161)."""
+def _read(network: Any, tokenizer: Any, tokens: Any, mask: Any) -> Any:
+    """Features of the rows' first tokens, shape (rows, width), as in AutoGluon (models/hf_text.py:161).
+
+    :param tokens: and ``mask``, 1 for a token and 0 for padding: shape (rows, longest row).
+    """
     import torch
     from transformers.models.t5 import T5PreTrainedModel
 
-    mask = torch.ones_like(tokens)
     if isinstance(network, T5PreTrainedModel):
         encoder: Any = network.encoder
         return encoder(inputs_embeds=encoder.embed_tokens(tokens), attention_mask=mask).last_hidden_state[:, 0]
