@@ -10,6 +10,10 @@ class UserError(Exception):
     """A mistake in what the user asked for: reported as one line, exit status 2."""
 
 
+class NoRowsError(UserError):
+    """A file of rows without any."""
+
+
 class TrainingError(Exception):
     """A fit that ended without a usable model: reported as one line, exit status 1."""
 

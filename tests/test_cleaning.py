@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from automm_distill.errors import UserError
-from automm_distill.inputs.cleaning import NO_TRANSLATION, clean
+from automm_distill.inputs.cleaning import NO_TRANSLATION, clean, warn_if_names_meet_numbers
 from automm_distill.tasks import GLUE_TASKS, pawsx_task
 
 RTE, STSB, MNLI, QNLI, SST2, QQP = (GLUE_TASKS[name] for name in ("rte", "stsb", "mnli", "qnli", "sst2", "qqp"))
@@ -125,7 +125,7 @@ def test_labels_that_the_task_lacks_are_refused_with_what_was_found(task, labels
 
 
 def test_message_about_labels_stays_short():
-    with pytest.raises(UserError, match=r"found 'l0', .*'l7' and 92 more$"):
+    with pytest.raises(UserError, match=r"found 'l0', .*'l7' and 92 more; first in row 0"):
         clean(pd.DataFrame({"sentence": "a", "label": [f"l{n}" for n in range(100)]}), SST2, "x")
 
 
@@ -160,3 +160,42 @@ def test_numbers_and_categories_are_text():
 def test_hubs_name_of_a_column_comes_before_the_archives():
     rows = pd.DataFrame({"premise": "p", "hypothesis": "h", "sentence1": "x", "label": [2], "gold_label": "neutral"})
     assert clean(rows, MNLI, "x").to_dict("records") == [{"id": "0", "sentence1": "p", "sentence2": "h", "label": 2}]
+
+
+@pytest.mark.parametrize("text", ["a\0b", "half of \ud83d a pair"])
+def test_text_that_no_tokenizer_reads_is_refused_where_it_is_read(text):
+    rows = pd.DataFrame({"sentence1": ["a", text], "sentence2": "b", "label": [0, 1]})
+    with pytest.raises(UserError, match=r"x: column 'sentence1' row 1 \(counted from 0\) has a NUL or half of"):
+        clean(rows, RTE, "x")
+    assert len(clean(rows.rename(columns={"sentence1": "note"}).assign(sentence1="c"), RTE, "x")) == 2
+
+
+def test_true_is_not_an_entailment_that_it_would_be_read_as_the_opposite_of():
+    rows = pd.DataFrame({"sentence1": ["a", "b"], "sentence2": "b", "label": [True, False]})
+    with pytest.raises(UserError, match=r"label True is not one of 0 .entailment., 1 .not_entailment."):
+        clean(rows, RTE, "x")
+    mrpc = clean(rows, GLUE_TASKS["mrpc"], "x")
+    assert mrpc["label"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("mark", ["NA", "null", "None", "N/A"])
+def test_words_for_a_missing_label_are_none(mark):
+    rows = pd.DataFrame({"sentence1": ["a", "b"], "sentence2": "b", "label": ["1", mark]})
+    assert clean(rows, RTE, "x")["label"].tolist() == [1]
+
+
+def test_number_with_an_underscore_is_none():
+    rows = pd.DataFrame({"sentence1": ["a", "b"], "sentence2": "b", "label": ["1", "0_1"]})
+    with pytest.raises(UserError, match=r"label '0_1' is not one of .*; first in row 1"):
+        clean(rows, RTE, "x")
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "warned"),
+    [(["not_entailment", "entailment"], [0, 1], True), ([0, 1], [1.0, None], False), (["Entailment"], ["-"], False)],
+)
+def test_names_in_one_file_and_numbers_in_another_are_said(caplog, train, validation, warned):
+    splits = {"train": pd.DataFrame({"label": train}), "validation": pd.DataFrame({"label": validation})}
+    warn_if_names_meet_numbers(splits, RTE)
+    said = "rte: labels are names in train and numbers in validation; the numbers are taken for 0 (entailment), 1"
+    assert (said in caplog.text) == warned

@@ -1,6 +1,7 @@
 """Rows are found however people have them on disk: archives, downloads from the hub, save_to_disk, own files."""
 
 import gzip
+import os
 import shutil
 from pathlib import Path
 
@@ -367,3 +368,44 @@ def test_half_a_save_to_disk_folder_is_one_line(tmp_path):
     write_lines(tmp_path / "rte" / "dataset_dict.json", '{"splits": ["train", "validation"]')
     with pytest.raises(UserError, match=r"split 'train' is missing in .*rte: .*; found dataset_dict\.json$"):
         read_splits(tmp_path, RTE, ["train"])
+
+
+def test_folder_of_a_split_with_two_files_of_it_is_not_read_twice(tmp_path, caplog):
+    for name in ("validation.csv", "dev.csv"):
+        write_lines(tmp_path / "rte" / "validation" / name, "sentence1,sentence2,label", f"{name},b,0")
+    write_lines(tmp_path / "rte" / "train.csv", "sentence1,sentence2,label", "a,b,0")
+    rows = read_splits(tmp_path, RTE, RTE.splits)
+    assert rows["validation"]["sentence1"].tolist() == ["validation.csv"]
+    assert "split 'validation' is there more than once: validation.csv is read, not dev.csv" in caplog.text
+
+
+def test_part_without_rows_is_no_hindrance(tmp_path):
+    """As Spark writes its first one."""
+    for part, rows in (("part-00000.csv", []), ("part-00001.csv", ["a,b,0"])):
+        write_lines(tmp_path / "rte" / "train" / part, "sentence1,sentence2,label", *rows)
+    assert len(read_splits(tmp_path, RTE, ["train"])["train"]) == 1
+    write_lines(tmp_path / "rte" / "train" / "part-00001.csv", "sentence1,sentence2,label")
+    with pytest.raises(UserError, match=r"part-00000\.csv has no rows below its header"):
+        read_splits(tmp_path, RTE, ["train"])
+
+
+def test_saved_data_set_is_read_as_a_file_of_it_would_be(tmp_path):
+    """Long ids beside a missing one, and texts that are stored as bytes."""
+    rows = datasets.Dataset.from_dict({"idx": [2**60 + 1, None], "sentence1": [b"a", b"b"], "label": [0, 1]})
+    rows.save_to_disk(tmp_path / "rte" / "train")
+    frame = read_splits(tmp_path, RTE, ["train"])["train"]
+    assert frame["idx"].tolist() == [2**60 + 1, None]
+    assert frame["sentence1"].tolist() == ["a", "b"]
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root reads everything")
+def test_folder_that_may_not_be_entered_is_one_line(tmp_path):
+    write_lines(tmp_path / "rte" / "train.csv", "sentence1,sentence2,label", "a,b,0")
+    (tmp_path / "rte").chmod(0o400)
+    with pytest.raises(UserError, match=r"--dataset_path: .*rte.* cannot be read: Permission denied"):
+        read_splits(tmp_path, RTE, ["train"])
+
+
+def test_path_that_is_too_long_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="cannot be read: File name too long"):
+        read_splits(tmp_path / ("x" * 300), RTE, ["train"])

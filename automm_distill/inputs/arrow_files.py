@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from automm_distill.errors import UserError, first_line
-from automm_distill.inputs.file_kinds import HEAD, refuse_other_kinds, unusable_text
+from automm_distill.errors import NoRowsError, UserError, first_line
+from automm_distill.inputs.file_kinds import HEAD, refuse_other_kinds
 
 _INDEX = re.compile(r"__index_level_\d+__")  # how pandas calls the index that it writes without a name
 _ARROW_FILE = b"ARROW1"  # the beginning of an IPC file; save_to_disk writes streams, which begin otherwise
@@ -23,8 +23,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
     Texts are ``str`` however they are stored (dictionary, binary, large or view). Integers with gaps stay integers
     beside None. A column of class numbers is one of names where the schema has those of a ``ClassLabel``.
 
-    :raises UserError: when the file is damaged or something else, has no rows, a column twice, or a text that no
-        tokenizer reads.
+    :raises UserError: when the file is damaged or something else, has no rows, or a column twice.
     """
     return _read(path, "Parquet", lambda: pq.ParquetFile(path, page_checksum_verification=True).read())
 
@@ -55,18 +54,22 @@ def _read(path: Path, kind: str, read: Callable[[], pa.Table]) -> pd.DataFrame:
     try:
         with path.open("rb") as file:
             refuse_other_kinds(path, file.read(HEAD))
-        table = read()
-        table.validate(full=True)  # among other things: texts are UTF-8
-        frame = _frame(table)
+        frame = as_frame(read())
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
         raise UserError(f"--dataset_path: {path} cannot be read as {kind}: {reason}") from error
     if frame.empty:
-        raise UserError(f"--dataset_path: {path} has no rows")
-    for name, column in frame.items():
-        position = unusable_text(column) if column.dtype == object else None
-        if position is not None:
-            raise UserError(f"--dataset_path: {path} row {position + 1} has a NUL character in {name!r}")
+        raise NoRowsError(f"--dataset_path: {path} has no rows")
+    return frame
+
+
+def as_frame(table: pa.Table) -> pd.DataFrame:
+    """A table with its texts, decimals and class numbers as :func:`read_parquet` says.
+
+    :raises ValueError: when it has a column twice, or is damaged.
+    """
+    table.validate(full=True)  # among other things: texts are UTF-8
+    frame = _frame(table)
     for name, names in _class_names(table.schema).items():
         frame[name] = name_classes(frame[name], names)
     return frame

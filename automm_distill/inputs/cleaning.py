@@ -4,19 +4,21 @@ import difflib
 import logging
 import math
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from automm_distill.errors import UserError, some_of
+from automm_distill.inputs.file_kinds import unusable_text
 from automm_distill.inputs.row_ids import row_ids
 from automm_distill.tasks import Task
 
 log = logging.getLogger(__name__)
 
 NO_TRANSLATION = "NS"  # how PAWS-X marks a sentence that was never translated
-NO_LABEL = ("", "-")  # a dash is MultiNLI's mark of a row on whose label people did not agree
+# A dash is MultiNLI's mark of a row on whose label people did not agree, NA what R writes for a missing value.
+NO_LABEL = ("", "-", "na", "n/a", "nan", "null", "none")
 UNKNOWN_LABEL = -1  # in GLUE's test files
 
 
@@ -42,7 +44,10 @@ def clean(raw: pd.DataFrame, task: Task, where: str) -> pd.DataFrame:
     labels = _labels(raw["label"], task, where)
 
     unlabelled = labels.isna()
-    textless = ~unlabelled & (texts.apply(lambda text: text.str.strip() == "") | (texts == NO_TRANSLATION)).any(axis=1)
+    blank = texts.apply(lambda text: text.str.strip() == "")
+    if task.name == "pawsx":
+        blank |= texts == NO_TRANSLATION
+    textless = ~unlabelled & blank.any(axis=1)
     for what, rows in (("without a label", unlabelled), ("without text", textless)):
         if rows.any():
             log.info("%s: dropped %s of %s rows %s", where, f"{rows.sum():,}", f"{len(raw):,}", what)
@@ -52,6 +57,30 @@ def clean(raw: pd.DataFrame, task: Task, where: str) -> pd.DataFrame:
     frame = texts[kept].assign(label=labels[kept] if task.is_regression else labels[kept].astype("int64"))
     frame.insert(0, "id", row_ids(raw[kept], where))
     return frame.reset_index(drop=True)
+
+
+def warn_if_names_meet_numbers(splits: Mapping[str, pd.DataFrame], task: Task) -> None:
+    """Say that class names in one place and bare numbers in another are taken for the same.
+
+    The names may stand for other numbers where they come from, and then so do the numbers.
+
+    :param splits: as they were read.
+    """
+    where: dict[str, set[str]] = {"names": set(), "numbers": set()}
+    for split, raw in splits.items():
+        frame = _with_hub_names(raw, task)
+        known = {str(label).strip() for label in frame["label"].drop_duplicates()} if "label" in frame else set()
+        for label in known:
+            if _plain(label) in map(_plain, task.classes):
+                where["names"].add(split)
+            elif re.fullmatch(r"\d+(\.0*)?", label):
+                where["numbers"].add(split)
+    if where["names"] and where["numbers"]:
+        log.warning(
+            "%s: labels are names in %s and numbers in %s; the numbers are taken for %s",
+            *(task.config, ", ".join(sorted(where["names"])), ", ".join(sorted(where["numbers"]))),
+            _valid_labels(task).removeprefix("one of "),
+        )
 
 
 def _with_hub_names(raw: pd.DataFrame, task: Task) -> pd.DataFrame:
@@ -79,7 +108,14 @@ def _texts(column: pd.Series, where: str) -> pd.Series:
             raise UserError(
                 f"{where}: column {column.name!r} is not text: row {row} (counted from 0) is a {type(value).__name__}"
             )
-    return values.where(values.notna(), "").astype(str)
+    texts = values.where(values.notna(), "").astype(str)
+    unusable = unusable_text(texts)
+    if unusable is not None:
+        raise UserError(
+            f"{where}: column {column.name!r} row {unusable} (counted from 0) has a NUL or half of a surrogate pair, "
+            "which no tokenizer reads"
+        )
+    return texts
 
 
 def _labels(column: pd.Series, task: Task, where: str) -> pd.Series:
@@ -96,7 +132,10 @@ def _labels(column: pd.Series, task: Task, where: str) -> pd.Series:
     foreign = [value for value, number in zip(distinct, numbers, strict=True) if number is None]
     if foreign:
         found = f"; found {some_of(map(repr, distinct))}" if len(distinct) > 1 else ""
-        raise UserError(f"{where}: label {foreign[0]!r} is not {_valid_labels(task)}{found}")
+        row = int(np.flatnonzero(codes == list(distinct).index(foreign[0]))[0])
+        raise UserError(
+            f"{where}: label {foreign[0]!r} is not {_valid_labels(task)}{found}; first in row {row} (counted from 0)"
+        )
     known = np.array([*numbers, math.nan], dtype=float)
     # The hub has STS-B's scores in single precision: 3.8 in a text file is to be the same number.
     return pd.Series(known.astype("float32").astype("float64")[codes], index=values.index)
@@ -104,15 +143,15 @@ def _labels(column: pd.Series, task: Task, where: str) -> pd.Series:
 
 def _label_number(value: object, task: Task) -> float | None:
     """The label as a number: of its class, or itself for a regression; NaN if not known, None if it is none of them."""
-    if isinstance(value, str) and value.strip() in NO_LABEL:
+    if isinstance(value, str) and value.strip().casefold() in NO_LABEL:
         return math.nan
     names = {_plain(name): float(number) for number, name in enumerate(task.classes)}
-    if len(names) == 2:
+    if len(names) == 2 and not task.classes[1].startswith("not_"):  # true would be not_entailment
         names |= {"false": 0.0, "true": 1.0}
     name = _plain(str(value))
     if name in names:
         return names[name]
-    if isinstance(value, bool):
+    if isinstance(value, bool) or "_" in str(value):  # Python takes 1_000 for a number
         return None
     try:
         number = float(str(value))

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from automm_distill.errors import UserError
+from automm_distill.errors import NoRowsError, UserError
 from automm_distill.inputs.text_lines import lines
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def read_delimited(path: Path, columns: Sequence[str] | None, usual: str) -> pd.
     except MisfitError as misfit:
         raise UserError(f"--dataset_path: {path} line {misfit.line} {misfit.reason}") from misfit
     if not table.rows:
-        raise UserError(f"--dataset_path: {path} has no rows{' below its header' if table.header else ''}")
+        raise NoRowsError(f"--dataset_path: {path} has no rows{' below its header' if table.header else ''}")
     return _frame(path, table)
 
 
@@ -127,19 +127,22 @@ def _custom_of_marks(table: Table) -> str:
     """What quotation marks are in a file whose lines can be cut at tabs; empty where no field begins with one.
 
     That all are at the ends of a cell or written double is not enough to leave some out: a file of a few quotations
-    would lose them. It takes a mark that is doubled, or a column in which every cell is enclosed.
+    would lose them. It takes a mark that is doubled, or a column in which every cell is enclosed, or cells that are
+    enclosed if they have a comma, and only then, as Excel writes them.
     """
-    marked = [cell for row in (table.header, *table.rows) for cell in row if '"' in cell]
+    cells = [cell for row in (table.header, *table.rows) for cell in row]
+    marked = [cell for cell in cells if '"' in cell]
     if all(map(_ENCLOSED.fullmatch, marked)) and (
         any('""' in cell[1:-1] for cell in marked)
         or any(all(map(_ENCLOSED.fullmatch, column)) for column in zip(*table.rows, strict=True))
+        or (marked and marked == [cell for cell in cells if "," in cell])
     ):
         return _DOUBLED
     enclosed = any(cell.startswith('"') for cell in marked)
     if any('\\"' in cell for cell in marked):
         # Marks that enclose nothing are the weaker sign; then there must be no backslash that is text, either.
-        cells = marked if enclosed else [cell for row in table.rows for cell in row if '"' in cell or "\\" in cell]
-        if all(map(_ESCAPED.fullmatch, cells)):
+        telling = marked if enclosed else [cell for cell in cells if '"' in cell or "\\" in cell]
+        if all(map(_ESCAPED.fullmatch, telling)):
             return _BACKSLASHED
     return _CHARACTERS if enclosed else ""
 

@@ -1,6 +1,7 @@
 """Rows from the Hugging Face hub, kept in the data folder for the next run."""
 
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,8 +59,9 @@ def _load(local: Path, task: Task) -> "datasets.DatasetDict":
         if reason:
             log.info("%s: %s; using the copy in the hub's cache on this machine", where, reason)
         return splits
+    state = "is no folder" if os.path.lexists(local) else "does not exist"
     raise UserError(
-        f"no rows for {task.config}: {local} does not exist, and {where} cannot be loaded: {reason}; nor is it in the "
+        f"no rows for {task.config}: {local} {state}, and {where} cannot be loaded: {reason}; nor is it in the "
         f"hub's cache on this machine ({datasets.config.HF_CACHE_HOME}); give --dataset_path a folder with "
         f"{task.config}/{task.splits[0]}.parquet, or try --demo"
     )

@@ -9,8 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from automm_distill.errors import UserError
-from automm_distill.inputs.file_kinds import unusable_text
+from automm_distill.errors import NoRowsError, UserError
 from automm_distill.inputs.text_lines import lines
 
 
@@ -108,14 +107,9 @@ def _frame(rows: Sequence[Any], unit: str, numbers: Sequence[int], path: Path) -
     columns = {}
     for name in dict.fromkeys(chain.from_iterable(rows)):
         values = [row.get(name) for row in rows]
-        position = unusable_text(values)
-        if position is not None:
-            raise UserError(
-                f"--dataset_path: {path} {unit} {numbers[position]} has a NUL or half of a surrogate pair in {name!r}"
-            )
         column = pd.Series(values, dtype=object)
         # A column of numbers with gaps would be one of floats: 1 becomes 1.0, and a long id is rounded.
         columns[name] = column if None in values else column.infer_objects()
     if not columns:
-        raise UserError(f"--dataset_path: {path} has no rows")
+        raise NoRowsError(f"--dataset_path: {path} has no rows")
     return pd.DataFrame(columns)

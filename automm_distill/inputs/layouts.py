@@ -31,7 +31,7 @@ SPLIT_NAMES = {
 
 # train-00000-of-00002, as the hub names shards; older uploads add a hash.
 _SHARD = re.compile(r"(?P<name>.*)-(?P<number>\d{5,})-of-(?P<count>\d{5,})(-[0-9a-f]{8,})?")
-_PART = re.compile(r"\d+|part-\d+.*")  # in a folder of the split's name: the hub's copies as Parquet, and Spark
+_PART = re.compile(r"\d+|part[-.]\d+.*")  # in a folder of the split's name: the hub's copies as Parquet, Spark, Dask
 
 Rank = tuple[int, int, int, str]  # of names, of formats, number of shards; the name, to tell the rest apart
 
@@ -111,22 +111,33 @@ def _some_name(files: list[Path]) -> str:
 
 def _sources(place: Path, split: str) -> dict[Rank, list[Path]]:
     """What may be meant by ``split`` in ``place``, by rank; the lowest is the best."""
-    found: dict[Rank, list[Path]] = {}
     if not place.is_dir():
-        return found
+        return {}
     names = SPLIT_NAMES.get(split, (split,))
+    found = _named_files(place, names)
+    for folder in _folders(place):
+        name = _without_suffix(folder)  # Spark calls its folder train.parquet
+        if name not in names:
+            continue
+        if is_saved(folder):
+            found[names.index(name), -1, 0, folder.name] = [folder]
+            continue
+        for (rank, suffix, count, file), files in _named_files(folder, names).items():
+            found[rank, suffix, count, f"{folder.name}/{file}"] = files
+        parts = _parts(folder, names)
+        if parts:
+            found[names.index(name), _format(parts[0]), len(parts), folder.name] = parts
+    return found
+
+
+def _named_files(place: Path, names: Sequence[str]) -> dict[Rank, list[Path]]:
+    """The files that are called like a split, and the shards of such files."""
+    found: dict[Rank, list[Path]] = {}
     for path in _visible(place):
         stem = _without_suffix(path)
         shard = _SHARD.fullmatch(stem)
         name = shard["name"] if shard else stem
-        if name not in names:
-            continue
-        if path.is_dir():
-            saved = is_saved(path)
-            files = [path] if saved else _parts(path, names)
-            if files:
-                found[names.index(name), -1 if saved else _format(files[0]), 0, path.name] = files
-        elif path.name.lower().endswith(FORMATS):
+        if name in names and path.name.lower().endswith(FORMATS) and not path.is_dir():
             size = (int(shard["count"]), "") if shard else (0, path.name)
             found.setdefault((names.index(name), _format(path), *size), []).append(path)
     return found
@@ -173,13 +184,16 @@ def _first_saved(folder: Path) -> Path | None:
 
 
 def _parts(folder: Path, names: Sequence[str]) -> list[Path]:
-    """The files in a folder of a split's name that are rows of it."""
-    return [
-        path
-        for path in _visible(folder)
-        if path.name.lower().endswith(FORMATS)
-        and ((stem := _without_suffix(path)) in names or _SHARD.fullmatch(stem) or _PART.fullmatch(stem))
-    ]
+    """The files in a folder of a split's name that are parts of it without being called like it."""
+    parts = []
+    for path in _visible(folder):
+        stem = _without_suffix(path)
+        shard = _SHARD.fullmatch(stem)
+        if path.name.lower().endswith(FORMATS) and (
+            shard["name"] not in names if shard else stem not in names and _PART.fullmatch(stem)
+        ):
+            parts.append(path)
+    return parts
 
 
 def _format(path: Path) -> int:

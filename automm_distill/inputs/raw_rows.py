@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from automm_distill.errors import UserError
+from automm_distill.errors import NoRowsError, UserError
 from automm_distill.inputs import msrp
 from automm_distill.inputs.hub_rows import download
 from automm_distill.inputs.layouts import find_folder, find_split, has_split
@@ -22,17 +22,27 @@ def read_splits(folder: Path, task: Task, splits: Sequence[str]) -> dict[str, pd
         answer is kept there; a folder that is there is never added to.
     :raises UserError: when rows are nowhere to be found, a split is missing, or a file cannot be read.
     """
-    local = find_folder(folder, task)
-    if local is None:
-        local = folder / task.config
-        download(local, task)
-    if task.config == "mrpc" and msrp.is_original(local) and not has_split(local, "train"):
-        return msrp.read_original(local, splits)
-    return {split: _read_split(local, split, task) for split in splits}
+    try:
+        local = find_folder(folder, task)
+        if local is None:
+            local = folder / task.config
+            download(local, task)
+        if task.config == "mrpc" and msrp.is_original(local) and not has_split(local, "train"):
+            return msrp.read_original(local, splits)
+        return {split: _read_split(local, split, task) for split in splits}
+    except OSError as error:  # a folder that may not be entered, a name that is too long
+        raise UserError(f"--dataset_path: {error.filename or folder} cannot be read: {error.strerror}") from error
 
 
 def _read_split(local: Path, split: str, task: Task) -> pd.DataFrame:
-    parts = [_read_part(path, task) for path in find_split(local, split)]
+    parts, empty = [], []
+    for path in find_split(local, split):
+        try:
+            parts.append(_read_part(path, task))
+        except NoRowsError as error:  # Spark writes its first part even so
+            empty.append(error)
+    if not parts:
+        raise empty[0]
     odd = next((part for part in parts if set(part.columns) != set(parts[0].columns)), None)
     if odd is not None:
         raise UserError(

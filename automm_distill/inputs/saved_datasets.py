@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow
 
-from automm_distill.errors import UserError, first_line
-from automm_distill.inputs.row_files import name_classes
+from automm_distill.errors import NoRowsError, UserError, first_line
+from automm_distill.inputs.arrow_files import as_frame
 
 # Either says that a folder is meant to be one.
 _STATE, _INFO = "state.json", "dataset_info.json"
@@ -26,14 +26,16 @@ def read_saved(folder: Path) -> pd.DataFrame:
 
     try:
         rows = datasets.Dataset.load_from_disk(folder)
-        frame = rows.to_pandas()
+        table = rows.with_format("arrow")[:]
+        frame = as_frame(table.replace_schema_metadata(rows.features.arrow_schema.metadata))
+    except PermissionError as error:
+        raise UserError(f"--dataset_path: {folder} cannot be read: {error.strerror}") from error
     except (OSError, ValueError, LookupError, TypeError, AttributeError, pyarrow.ArrowException) as error:
         raise UserError(
             f"--dataset_path: {folder} is not a whole save_to_disk folder: {first_line(error)}; save it again"
         ) from error
-    for column, feature in rows.features.items():
-        if isinstance(feature, datasets.ClassLabel):
-            frame[column] = name_classes(frame[column], feature.names)
+    if frame.empty:
+        raise NoRowsError(f"--dataset_path: {folder} has no rows")
     return frame
 
 

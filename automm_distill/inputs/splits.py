@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from automm_distill.errors import UserError
-from automm_distill.inputs.cleaning import clean
+from automm_distill.inputs.cleaning import clean, warn_if_names_meet_numbers
 from automm_distill.inputs.raw_rows import read_splits
 from automm_distill.inputs.row_ids import separate_unrelated
 from automm_distill.settings import Settings
@@ -130,7 +130,9 @@ def _read(task: Task, splits: Sequence[str], folder: Path) -> tuple[dict[str, pd
     """All rows of each split, cleaned, and their fingerprint."""
     digest = hashlib.sha256(task.config.encode())
     frames = {}
-    for split, raw in read_splits(folder, task, splits).items():
+    rows = read_splits(folder, task, splits)
+    warn_if_names_meet_numbers(rows, task)
+    for split, raw in rows.items():
         frame = frames[split] = clean(raw, task, f"{task.config}/{split}")
         digest.update(repr((split, list(frame.columns), len(frame))).encode())
         digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
