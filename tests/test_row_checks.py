@@ -111,6 +111,13 @@ def test_of_many_rows_a_sample_is_counted_and_the_share_called_about(caplog, of_
     assert "test rows" not in line
 
 
+def test_all_rows_are_a_hundred_percent(caplog, of_16_tokens):
+    caplog.set_level("INFO", logger="automm_distill")
+    long = pairs(("word " * 20, "word"))
+    row_checks.tell_of_cut_rows(splits(long, long, test=long), RTE, {"student": of_16_tokens})
+    assert said(caplog)[0].startswith("100 % of the training rows and 100 % of the test rows are longer")
+
+
 def test_tokens_are_counted_as_autogluon_makes_them(checkpoints, tmp_path):
     """Of a predictor that AutoGluon has made of the same checkpoint, on rows shorter and longer than it reads."""
     rows = rows_of("rte")

@@ -57,7 +57,8 @@ def tell_of_cut_rows(splits: Splits, task: Task, checkpoints: Mapping[str, Check
             share = float((token_counts(tokenizer, counted[list(task.model_columns)]) > longest).mean())
             if share:
                 about = "about " if len(counted) < len(frame) else ""
-                shares[name] = f"{about}{100 * share:.2g} % of the {name} rows"
+                percent = f"{100 * share:.0f}" if share > 0.1 else f"{100 * share:.2g}"
+                shares[name] = f"{about}{percent} % of the {name} rows"
         if shares:
             log.info(
                 "%s are longer than the %d tokens that the %s reads, and are cut",
