@@ -51,7 +51,7 @@ class Status:
 
 
 class Display:
-    """Shows one piece of work, from ``start`` to ``stop``.
+    """Shows one piece of work, from now to ``stop``; work that is done at once shows nothing.
 
     :param stays: leave the bar on the screen when the work is done.
     """
@@ -59,23 +59,15 @@ class Display:
     def __init__(self, *, stays: bool) -> None:
         self._stays = stays
         self._enabled = log.isEnabledFor(logging.INFO)
+        self._has_bar = self._enabled and logs.on_terminal()
         self._started = self._shown = time.monotonic()
         self._live: Live | None = None
 
-    def start(self) -> None:
-        """Put up the bar."""
-        if self._enabled and logs.on_terminal():
-            # Drawn by the work itself: a thread would be copied into the processes that load rows.
-            self._live = Live(
-                console=logs.message_console(), auto_refresh=False, redirect_stdout=False, transient=not self._stays
-            )
-            self._live.start()
-
     def stop(self, last: Status | None = None) -> None:
         """Give the terminal back, with the bar as it was at the ``last``."""
+        if last is not None and self._has_bar:
+            self.show(last)
         if self._live is not None:
-            if last is not None:
-                self._live.update(last.as_bar())
             self._live.stop()
 
     @property
@@ -85,16 +77,22 @@ class Display:
 
     def is_due(self) -> bool:
         """Whether it is time to show something again."""
-        every = LINE_EVERY_S if self._live is None else REDRAW_EVERY_S
+        every = REDRAW_EVERY_S if self._has_bar else LINE_EVERY_S
         return self._enabled and time.monotonic() - self._shown >= every
 
     def show(self, status: Status) -> None:
         """Redraw the bar, or write a line."""
         self._shown = time.monotonic()
-        if self._live is not None:
-            self._live.update(status.as_bar(), refresh=True)
-        else:
+        if not self._has_bar:
             log.info("%s", status.as_line())
+            return
+        if self._live is None:
+            # Drawn by the work itself: a thread would be copied into the processes that load rows.
+            self._live = Live(
+                console=logs.message_console(), auto_refresh=False, redirect_stdout=False, transient=not self._stays
+            )
+            self._live.start()
+        self._live.update(status.as_bar(), refresh=True)
 
     def seconds_left(self, done: int, total: int) -> float | None:
         """As long as the rest takes at the pace so far."""
@@ -104,7 +102,6 @@ class Display:
 def batch_starts(name: str, count: int, size: int) -> Iterator[int]:
     """The first row of each batch of ``size`` rows of ``count``, while the display says how far the caller is."""
     display = Display(stays=False)
-    display.start()
     try:
         for start in range(0, count, size):
             if display.is_due():

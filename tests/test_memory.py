@@ -16,15 +16,17 @@ from automm_distill.memory import available_memory, longest_row, read_network_si
 from .conftest import SENTENCES, write_splits
 
 RUN = """
-import resource, sys
+import re, sys
+from pathlib import Path
 from automm_distill.cli import parse_settings
 from automm_distill.experiment import run
 from automm_distill.memory import estimate_peak
 from automm_distill.preflight import preflight
 context = preflight(parse_settings("glue", sys.argv[1:]))
 run(context)
-unit = 1 if sys.platform == "darwin" else 1024
-print("bytes", estimate_peak(context, on_gpu=False), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+# Not getrusage: its peak is never below that of the process which started this one.
+peak = int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+print("bytes", estimate_peak(context, on_gpu=False), peak)
 """
 
 
@@ -59,8 +61,7 @@ def test_estimate_is_within_a_factor_of_two_of_real_peaks(tmp_path):
     assert large_peak / 2 < large < large_peak * 2
     growth = large_peak - small_peak
     assert growth > 300e6, "the larger teacher must matter"
-    # Of a third less exact: what the libraries freed and keep is in both peaks, and the networks use it first.
-    assert growth / 3 < large - small < growth * 3
+    assert growth / 2 < large - small < growth * 2
 
 
 def test_parameters_are_counted_from_the_configuration(checkpoints):

@@ -134,7 +134,6 @@ def test_display_is_due_once_a_minute_without_a_terminal(lines, monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     display = Display(stays=True)
-    display.start()
     due = []
     for seconds in range(0, 180, 10):
         now[0] = 1000.0 + seconds

@@ -55,7 +55,6 @@ class FitProgress(ProgressBar):
             logs.set_up(self._options.verbosity)
         self._steps = int(trainer.estimated_stepping_batches)
         self._display = Display(stays=True)
-        self._display.start()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
