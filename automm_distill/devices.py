@@ -60,7 +60,7 @@ def _best_precision(*, on_gpu: bool) -> str:
     if on_gpu:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "16"
     # Without instructions for it, bf16 is slower than single precision. torch before 2.12 does not tell.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "32"
 
 

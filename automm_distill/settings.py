@@ -253,6 +253,12 @@ class Settings:
         kind="folder",
         changes_result=False,
     )
+    no_timing: bool = flag(
+        "leave out the speed-up, which else takes a tenth of a run or 20 seconds, whichever is more",
+        OUTPUT,
+        default=False,
+        changes_result=False,
+    )
     verbosity: str = flag(
         "how much to print",
         OUTPUT,
