@@ -19,8 +19,15 @@ class NotFiniteError(TrainingError):
 
 
 def first_line(error: BaseException) -> str:
-    """What ``error`` says in one line, or its type where it says nothing."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """What ``error`` says in one line, or its type where it says nothing.
+
+    A line that ends in a colon goes on in the next one.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = lines[:1] or [type(error).__name__]
+    while said[-1].endswith(":") and len(said) < len(lines):
+        said.append(lines[len(said)])
+    return " ".join(said)
 
 
 def some_of(names: Iterable[object], most: int = 8) -> str:

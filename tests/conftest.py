@@ -22,6 +22,13 @@ def make_settings(benchmark: Benchmark = "glue", **changes: Any) -> Settings:
     return Settings(benchmark=benchmark, **(defaults(benchmark) | own | changes))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c_is_heard() -> None:
+    """Also where the tests are a background job of a script, which starts them deaf to it, and so what they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(autouse=True)
 def _ctrl_c_stays_pytests() -> Iterator[None]:
     """A command that is called in this process leaves Ctrl-C as it should be at the end of its own."""

@@ -111,9 +111,12 @@ def lose_a_shard(folder: Path) -> None:
     (folder / "model-00002-of-00002.safetensors").unlink()
 
 
-def spoil_the_index(folder: Path) -> None:
-    in_shards(folder)
-    (folder / "model.safetensors.index.json").write_text("{}")
+def spoil_the_index(content: str) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        in_shards(folder)
+        (folder / "model.safetensors.index.json").write_text(content)
+
+    return write
 
 
 def spoil_a_number(weights: dict) -> dict:
@@ -206,13 +209,20 @@ REFUSED = {
         be_of(
             "opt", hidden_size=32, word_embed_proj_dim=32, num_hidden_layers=1, num_attention_heads=2, vocab_size=900
         ),
-        r"a decoder \(opt\)",
+        r"sees nothing of the others in this network \(opt\), as in a decoder",
     ),
     "encoder of two networks": (
         be_of("marian", d_model=32, encoder_layers=1, decoder_layers=1, vocab_size=900, pad_token_id=0),
         "its network cannot read a row as AutoGluon gives it",
     ),
-    "rows of no length": (be_of("xlnet", d_model=32, n_layer=1, n_head=2, vocab_size=900), "rows may have -1 tokens"),
+    "no rows with padding": (
+        be_of("nystromformer", **WIDTHS, vocab_size=900, num_landmarks=8, segment_means_seq_len=64),
+        "its network cannot read a row as AutoGluon gives it",
+    ),
+    "rows of no length": (
+        be_of("xlnet", d_model=32, n_layer=1, n_head=2, vocab_size=900),
+        "would cut its rows to -1 tokens",
+    ),
     "cut off": (cut_off, r"the weights in .*model\.safetensors cannot be read, get them again"),
     "cut off, zipped .bin": (cut_off_bin(zipped=True), r"the weights in .*pytorch_model\.bin cannot be read"),
     "cut off, old .bin": (cut_off_bin(zipped=False), r"the weights in .*pytorch_model\.bin cannot be read"),
@@ -220,14 +230,17 @@ REFUSED = {
     "git-lfs pointer": (write_file("model.safetensors", POINTER), r"model\.safetensors is a git-lfs pointer.*lfs pull"),
     "git-lfs pointer of a tokenizer": (write_file("tokenizer.json", POINTER), r"tokenizer\.json is a git-lfs pointer"),
     "lost shard": (lose_a_shard, r"1 of the 2 files of its weights are not in .*, such as model-00002-of-00002"),
-    "index of nothing": (spoil_the_index, r"index\.json is no index of weights"),
+    "index of nothing": (spoil_the_index("{}"), r"index\.json is no index of weights"),
+    "index of no weights": (spoil_the_index('{"weight_map": {}}'), r"index\.json is no index of weights"),
+    "index of numbers": (spoil_the_index('{"weight_map": {"a": 1}}'), r"index\.json is no index of weights"),
+    "index of lists": (spoil_the_index('{"weight_map": {"a": ["b"]}}'), r"index\.json is no index of weights"),
     "shapes of another network": (
         change_config(intermediate_size=48),
         r"encoder\.layer\.0\.intermediate\.dense\.bias is \(32,\) in .* and \(48,\) by config\.json",
     ),
     "names of another network": (
         change_weights(lambda weights: {f"x.{name.replace('.', '_')}": value for name, value in weights.items()}),
-        r"21 of the 23 weights of its network \(bert\) are not in",
+        r"21 of the 21 weights of its network \(bert\) are not in",
     ),
     "NaN": (
         change_weights(spoil_a_number),
@@ -251,6 +264,46 @@ def test_what_cannot_train_is_refused_in_one_line(folder, spoil, line):
     with pytest.raises(UserError, match=f"^--student_model x: .*{line}") as refusal:
         check(folder)
     assert "\n" not in str(refusal.value)
+
+
+def drop(*beginnings: str) -> Callable[[Path], None]:
+    return change_weights(
+        lambda weights: {name: value for name, value in weights.items() if not name.startswith(beginnings)}
+    )
+
+
+def test_embeddings_that_are_not_there_are_refused_though_they_are_one_weight(folder):
+    drop("embeddings.word_embeddings")(folder)
+    with pytest.raises(UserError, match=r"1 of the \d+ weights .* such as embeddings\.word_embeddings\.weight"):
+        check(folder)
+
+
+def test_pooler_that_autogluon_does_not_use_may_be_of_any_kind(folder):
+    change_weights(lambda weights: weights | {"pooler.dense.weight": weights["pooler.dense.weight"] * torch.nan})(
+        folder
+    )
+    check(folder)
+
+
+def test_layers_that_the_configuration_leaves_out_are_said(folder, caplog):
+    change_config(num_hidden_layers=1)(folder)
+    layer = "encoder.layer.1.output.dense.weight"
+    change_weights(lambda weights: weights | {layer: weights["encoder.layer.0.output.dense.weight"].clone()})(folder)
+    check(folder)
+    assert f"1 weights are left out, such as {layer}" in caplog.text
+
+
+def test_tokenizer_that_finds_only_letters_is_said(folder, caplog):
+    """The class of another family, which cuts the texts in its own way before the vocabulary is asked."""
+    letters = [*"abcdefghijklmnopqrstuvwxyz"]
+    words = [f"word{number}" for number in range(1000)]
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer"}))
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    (folder / "vocab.txt").write_text("\n".join([*special, *letters, *(f"##{letter}" for letter in letters), *words]))
+    be_of("bert", **WIDTHS, vocab_size=1100)(folder)
+    check(folder)
+    assert "reads the task's texts almost letter by letter" in caplog.text
 
 
 def test_code_that_a_checkpoint_brings_is_neither_run_nor_asked_about(folder, monkeypatch):
@@ -321,7 +374,7 @@ def test_layers_that_start_at_random_are_said(folder, caplog):
     change_json(folder / "config.json", num_hidden_layers=2)
     before = torch.get_rng_state()
     assert check(folder) == 64
-    assert "16 of the 39 weights of its network are not in" in caplog.text
+    assert "16 of the 37 weights of its network are not in" in caplog.text
     assert "start at random, such as encoder.layer.1." in caplog.text
     assert torch.equal(torch.get_rng_state(), before)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from automm_distill import duration
 from automm_distill.automm import TimedNetwork
@@ -104,6 +105,18 @@ def test_timing_leaves_random_numbers_and_gradients_as_they_are(checkpoints, tmp
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1:] == (random.getstate(), repr(np.random.get_state()))  # noqa: NPY002
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("model_type", ["canine", "ibert"])
+def test_network_whose_embeddings_are_its_own_invention_is_timed(tmp_path, model_type):
+    """CANINE has no vocabulary, and I-BERT embeddings of another class."""
+    config = transformers.AutoConfig.for_model(
+        model_type, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    )
+    transformers.AutoModel.from_config(config).save_pretrained(tmp_path)
+    network = TimedNetwork(tmp_path, CPU, 64)
+    assert network.training_seconds(2, 20) > 0
+    assert network.forward_seconds(2, 20) > 0
 
 
 def test_batches_are_as_long_as_their_longest_rows():

@@ -171,7 +171,7 @@ def test_half_a_download_is_not_taken_for_a_checkpoint(server, monkeypatch):
     misbehave(server, "GET /storage", "404", monkeypatch)
     refusal()
     misbehave(server, "", "429:300", monkeypatch)
-    assert "nor is it in the hub's cache" in refusal()
+    assert "only a part of it is in the hub's cache" in refusal()
     server.faults = []
     start_anew()
     assert find().bytes > 0
@@ -359,6 +359,58 @@ def test_missing_shard_is_named(tmp_path):
     assert line.endswith("model-00002-of-00002.safetensors")
     (tmp_path / "c" / "model.safetensors.index.json").write_text("[]")
     assert refusal(str(tmp_path / "c")).endswith("is no index of weights; get it again")
+
+
+def test_log_file_hears_how_much_has_come(server, monkeypatch, caplog):
+    monkeypatch.setattr(hub, "SAID_EVERY_S", 0.3)
+    caplog.set_level("INFO", logger="automm_distill")
+    misbehave(server, "GET /storage/.*model.safetensors", "throttle:80000", monkeypatch)
+    find()
+    assert "waiting for the hub: 0.0 MB so far" in caplog.text
+    caplog.clear()
+    time.sleep(0.5)
+    assert not caplog.text, "it has come"
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_cache_that_another_tool_filled_in_part_is_said_to_be_one(server, monkeypatch, offline):
+    """As ``AutoTokenizer.from_pretrained`` leaves it: no weights, and no list of what there would be."""
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        huggingface_hub.hf_hub_download(BERT, name)
+    if offline:
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    else:
+        misbehave(server, "", "500", monkeypatch)
+    line = refusal(BERT)
+    assert f"only a part of it is in the hub's cache on this machine ({constants.HF_HUB_CACHE})" in line
+    assert line.count("only a part") == 1
+    assert ("HF_HUB_OFFLINE" in line) == offline
+
+
+def test_refusal_to_wait_is_not_called_another_try(server, monkeypatch, caplog):
+    caplog.set_level("INFO", logger="automm_distill")
+    misbehave(server, "", "429:600", monkeypatch)
+    assert "asks to wait 600 s" in refusal(BERT)
+    assert "trying again" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "name", ["https://huggingface.co/a/b", "HTTPS://huggingface.co/a/b", "huggingface.co/a/b", "hf://a/b"]
+)
+def test_address_is_not_asked_for(server, name):
+    assert refusal(name).endswith("needs a name on the hub (owner/name), not an address")
+    assert not server.requests
+
+
+def test_names_that_no_file_system_has_are_names_of_the_hub(server):
+    assert find(f"{BERT}/").path.is_dir()
+    for name in ("~nobody-of-that-name/x", "x" * 300):
+        assert "it is not a name on the hub either" in refusal(name)
+
+
+def test_folder_above_a_checkpoint_names_the_one_below(tmp_path, checkpoints):
+    shutil.copytree(checkpoints / "teacher", tmp_path / "run" / "checkpoint-500")
+    assert refusal(str(tmp_path / "run")).endswith(f"; is it {tmp_path / 'run' / 'checkpoint-500'}?")
 
 
 # ------------------------------------------------------------------------------------------------------------- rows

@@ -118,6 +118,13 @@ def test_scores_of_an_archive_are_the_hubs(tmp_path):
         ),
         (
             "cola",
+            "CoLA/train.tsv",
+            "",
+            "\ngj04\t0\t*\tA line without a row before it.",
+            {"id": "0", "sentence": "A line without a row before it.", "label": 0},
+        ),
+        (
+            "cola",
             "cola/train.tsv",
             "sentence\tlabel",
             "They came.\t1",

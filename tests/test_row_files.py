@@ -1,9 +1,11 @@
 """One file of rows: read as what it says it is, or refused in one line that names the place."""
 
+import bz2
 import csv
 import gzip
 import json
 import logging
+import lzma
 from decimal import Decimal
 
 import datasets
@@ -354,11 +356,32 @@ def test_damage_in_parquet_is_one_line(tmp_path):
     assert refusal(path).startswith("a.parquet cannot be read as Parquet: ")
     invalid = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xe9")])
     assert "Invalid UTF8" in refusal(write_table(tmp_path / "b.parquet", s=invalid))
-    assert "column 's' has bytes that are not UTF-8" in refusal(write_table(tmp_path / "c.parquet", s=[b"\xe9"]))
     assert refusal(write_table(tmp_path / "d.parquet", s=["a", "b\0"])) == "d.parquet row 2 has a NUL character in 's'"
     assert refusal(write_table(tmp_path / "e.parquet", s=pa.array([], pa.string()))) == "e.parquet has no rows"
     pq.write_table(pa.table([["a"], ["b"]], names=["s", "s"]), tmp_path / "f.parquet")
     assert refusal(tmp_path / "f.parquet").endswith("it has two columns 's'")
+
+
+def test_columns_that_nobody_reads_are_no_hindrance(tmp_path):
+    """Bytes that are no text, which the cleaner refuses where a text should be; a decimal too long for an integer."""
+    digits = pa.array([Decimal(10) ** 30], pa.decimal128(38, 0))
+    frame = read_file(write_table(tmp_path / "a.parquet", s=["a"], embedding=[b"\xe9\0"], digits=digits))
+    assert frame.to_dict("records") == [{"s": "a", "embedding": b"\xe9\0", "digits": 1e30}]
+
+
+@pytest.mark.parametrize(
+    ("head", "what"),
+    [
+        (b"PAR1\x15", "is a Parquet file: give it the suffix .parquet"),
+        (b"ARROW1\0\0", "is an Arrow file: give it the suffix .arrow"),
+        (bz2.compress(b"a,b"), "is compressed by bzip2: unpack it, or use gzip"),
+        (lzma.compress(b"a,b"), "is compressed by xz: unpack it, or use gzip"),
+        (b"\x28\xb5\x2f\xfd\x20", "is compressed by zstd: unpack it, or use gzip"),
+    ],
+)
+def test_binary_file_with_the_name_of_a_text_file_is_called_what_it_is(tmp_path, head, what):
+    (tmp_path / "a.csv").write_bytes(head)
+    assert refusal(tmp_path / "a.csv") == f"a.csv {what}"
 
 
 def test_class_names_of_a_data_set_are_used(tmp_path):

@@ -55,11 +55,20 @@ def test_regression_hold_out_spans_the_label_range():
     assert deciles.tolist() == [10] * 10
 
 
+@pytest.mark.parametrize("labels", [[0, 2] * 30 + [4] * 39 + [5], [n % 5 for n in range(1079)] + [5], [0, 1, 2] * 3])
+def test_regression_hold_out_takes_labels_that_are_hardly_different(labels):
+    """A single row with the highest label, which would be alone in its decile."""
+    fold = hold_out(pd.DataFrame({"id": "0", "label": np.array(labels, dtype=float)}), STSB, seed=0)
+    assert len(fold.train) + len(fold.validation) == len(labels)
+    assert fold.validation["label"].min() < fold.validation["label"].max()
+
+
 @pytest.mark.parametrize(
     ("task", "labels", "line"),
     [
-        (RTE, [0, 1, 0], r"3 training rows are too few to split off a hold-out with every class in it"),
-        (RTE, [0] * 30 + [1], r"31 training rows are too few to split off a hold-out with every class in it"),
+        (RTE, [0, 1, 0], r"rte/train: 1 of 3 rows is of class not_entailment; it takes 2"),
+        (RTE, [0] * 30 + [1], r"rte/train: 1 of 31 rows is of class not_entailment; it takes 2"),
+        (RTE, [0, 1, 0, 1], r"4 training rows are too few to split off a hold-out with every class in it"),
         (STSB, [1.0], r"1 training rows are too few"),
         (STSB, [1.0, 2.0, 3.0], r"stsb/hold-out: all 1 labels are \d; a regression needs different ones"),
         (STSB, [5.0] * 50 + [1.0], r"stsb/hold-out: all 10 labels are 5; a regression needs different ones"),

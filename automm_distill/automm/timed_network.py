@@ -13,6 +13,8 @@ from autogluon.multimodal.utils.precision import get_precision_context
 from automm_distill.automm.fit_options import PRECISION_NAMES
 from automm_distill.devices import Device
 
+BYTES = 256
+
 
 class TimedNetwork:
     """AutoGluon's network (models/hf_text.py) with the checkpoint's weights, on the device of the fits.
@@ -36,7 +38,7 @@ class TimedNetwork:
                 text_segment_num=2,
             )
         self.network = network.to(self.device)
-        self.vocabulary = network.model.get_input_embeddings().num_embeddings
+        self.vocabulary = getattr(network.model.config, "vocab_size", BYTES)  # CANINE reads characters
         self.optimizer = torch.optim.AdamW(network.parameters(), lr=0.0, fused=True)
 
     def training_seconds(self, rows: int, tokens: int) -> float:

@@ -76,24 +76,29 @@ def _frame(table: pa.Table) -> pd.DataFrame:
     twice = [name for name, count in Counter(table.column_names).items() if count > 1]
     if twice:
         raise ValueError(f"it has two columns {twice[0]!r}")
-    plain = pa.table({name: _plain(name, table[name]) for name in table.column_names if not _INDEX.fullmatch(name)})
+    plain = pa.table({name: _plain(table[name]) for name in table.column_names if not _INDEX.fullmatch(name)})
     # Metadata of pandas would make an index of a column that was one when it was written, ids for example.
     return plain.to_pandas(ignore_metadata=True, integer_object_nulls=True)
 
 
-def _plain(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Texts as strings and decimals as numbers, so that a value does not depend on how it is stored."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     kind = column.type
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
-        try:
-            return column.cast(pa.string())
-        except pa.ArrowInvalid as error:
-            raise ValueError(f"column {name!r} has bytes that are not UTF-8") from error
+        return _cast(column, pa.string(), otherwise=column)  # bytes may be of a column that nobody reads
     if pa.types.is_decimal(kind):
-        return column.cast(pa.float64() if kind.scale else pa.int64())
+        as_float = column.cast(pa.float64())
+        return as_float if kind.scale else _cast(column, pa.int64(), otherwise=as_float)
     return column
+
+
+def _cast(column: pa.ChunkedArray, kind: pa.DataType, *, otherwise: pa.ChunkedArray) -> pa.ChunkedArray:
+    try:
+        return column.cast(kind)
+    except pa.ArrowInvalid:
+        return otherwise
 
 
 def _class_names(schema: pa.Schema) -> dict[str, list[str]]:

@@ -7,8 +7,9 @@ No code that a checkpoint brings along is run, and nothing is asked on standard 
 
 import json
 import logging
+import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +20,14 @@ from automm_distill.inputs.checkpoints import AUTOGLUON_MAX_TOKENS
 from automm_distill.inputs.weight_files import file_of, weight_files
 
 _FEWEST_TOKENS = 8  # of the longest row: two texts of one token, three special ones, and some room
+_SHORT_ROW = 13  # tokens: shorter than what networks cut rows into, and no multiple of it
 _NEEDS_ENCODER = "needs an encoder, such as a BERT or a RoBERTa"
+
+_WORD_EMBEDDINGS = ("word_embeddings.weight", "embed_tokens.weight", "tok_embeddings.weight", "shared.weight")
+_LAYER = re.compile(r"(^|\.)(layers?|h|block)\.\d+\.")
+_LATIN = 0.9  # share of ASCII in a text of Latin letters
+_LETTERS = 0.8  # tokens for each character from which on a text is read letter by letter
+_FEW_TOKENS = 1000  # tokens of a tokenizer that is made for letters or bytes
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +49,10 @@ def check_checkpoint(flag: str, name: str, folder: Path, texts: Sequence[str]) -
     with _refusing(where, "no saying how long its rows may be"):
         max_tokens = longest_row(config, network, tokenizer)
     if max_tokens < _FEWEST_TOKENS:
-        raise UserError(f"{where}: its rows may have {max_tokens} tokens at most, which is too few; {_NEEDS_ENCODER}")
+        raise UserError(
+            f"{where}: AutoGluon would cut its rows to {max_tokens} tokens (by config.json), which is too few; "
+            f"{_NEEDS_ENCODER}"
+        )
     _require_reading(where, _load_network(where, folder), tokenizer, content, max_tokens)
     return max_tokens
 
@@ -155,7 +166,19 @@ def _tokenize(where: str, tokenizer: Any, texts: Sequence[str]) -> list[int]:
             "%s: of %d texts of the task, its tokenizer reads %d as mostly %s (unknown); is it for another language?",
             *(where, len(rows), strange, tokenizer.unk_token),
         )
+    _warn_of_letters(where, tokenizer, len(tokens), "".join("".join(texts).split()))
     return tokens
+
+
+def _warn_of_letters(where: str, tokenizer: Any, tokens: int, letters: str) -> None:
+    """Say that a tokenizer for words or their parts hardly finds any; a Chinese character may be a word."""
+    is_latin = sum(map(str.isascii, letters)) > _LATIN * len(letters)
+    if is_latin and len(tokenizer) > _FEW_TOKENS and tokens > _LETTERS * len(letters):
+        log.warning(
+            "%s: its tokenizer reads the task's texts almost letter by letter (%s tokens for %s characters); is "
+            "tokenizer_class in tokenizer_config.json right, and are its files whole?",
+            *(where, f"{tokens:,}", f"{len(letters):,}"),
+        )
 
 
 def _require_embeddings(where: str, network: Any, tokenizer: Any) -> None:
@@ -196,25 +219,15 @@ def _load_network(where: str, folder: Path) -> Any:
         )
     if isinstance(network, T5PreTrainedModel):
         del network.decoder  # as AutoGluon does (models/hf_text.py:124)
-    weights = dict(network.named_parameters())
+    # A language model is often saved without the pooler, which AutoGluon does not use.
+    weights = {name: weight for name, weight in network.named_parameters() if "pooler" not in name}
     for name, in_file, by_config in sorted(report["mismatched_keys"]):
         if name in weights:
             raise UserError(
                 f"{where}: {name} is {tuple(in_file)} in {file} and {tuple(by_config)} by config.json: they are not of "
                 "one checkpoint"
             )
-    # A language model is often saved without the pooler, which AutoGluon does not use.
-    missing = sorted(name for name in report["missing_keys"] if name in weights and "pooler" not in name)
-    if len(missing) > len(weights) / 2:
-        raise UserError(
-            f"{where}: {len(missing)} of the {len(weights)} weights of its network ({network.config.model_type}) are "
-            f"not in {file}, such as {missing[0]}"
-        )
-    if missing:
-        log.warning(
-            "%s: %d of the %d weights of its network are not in %s and start at random, such as %s",
-            *(where, len(missing), len(weights), file, missing[0]),
-        )
+    _compare_weights(where, network, file, report)
     for name, weight in weights.items():
         if weight.numel() and not all(limit.isfinite() for limit in weight.detach().aminmax()):
             count = weight.numel() - int(weight.isfinite().sum())
@@ -225,8 +238,39 @@ def _load_network(where: str, folder: Path) -> Any:
     return network
 
 
+def _compare_weights(where: str, network: Any, file: Path, report: Mapping[str, Any]) -> None:
+    """Refuse weights of another network, and say where some are missing or left over.
+
+    :param report: of transformers' loading: names that are only in the network, or only in the file.
+    """
+    weights = [name for name, _ in network.named_parameters() if "pooler" not in name]
+    missing = sorted(
+        (name for name in report["missing_keys"] if name in weights),
+        key=lambda name: (not name.endswith(_WORD_EMBEDDINGS), name),
+    )
+    if len(missing) > len(weights) / 2 or any(name.endswith(_WORD_EMBEDDINGS) for name in missing):
+        raise UserError(
+            f"{where}: {len(missing)} of the {len(weights)} weights of its network ({network.config.model_type}) are "
+            f"not in {file}, such as {missing[0]}"
+        )
+    if missing:
+        log.warning(
+            "%s: %d of the %d weights of its network are not in %s and start at random, such as %s",
+            *(where, len(missing), len(weights), file, missing[0]),
+        )
+    left_out = sorted(name for name in report["unexpected_keys"] if _LAYER.search(name))
+    if left_out:
+        log.warning(
+            "%s: by config.json its network is smaller than %s: %d weights are left out, such as %s",
+            *(where, file, len(left_out), left_out[0]),
+        )
+
+
 def _require_reading(where: str, network: Any, tokenizer: Any, content: Sequence[int], max_tokens: int) -> None:
-    """Read two of the longest rows, alike but for what follows the first token, whose feature AutoGluon trains on."""
+    """Read two of the longest rows, alike but for what follows the first token, whose feature AutoGluon trains on.
+
+    And a batch of short rows with padding, which some networks (Nystroemformer) cannot be trained on.
+    """
     import torch
 
     first, between, last = _row_ends(tokenizer)
@@ -234,25 +278,30 @@ def _require_reading(where: str, network: Any, tokenizer: Any, content: Sequence
     row = (row * (max_tokens // len(row) + 1))[:max_tokens]
     tokens = torch.tensor([row, [row[0], *[between] * (max_tokens - 1)]], dtype=torch.int32)
     with _refusing(where, "its network cannot read a row as AutoGluon gives it"), torch.inference_mode():
-        features = _read(network, tokenizer, tokens)
+        features = _read(network, tokenizer, tokens, torch.ones_like(tokens))
         width = network.config.hidden_size
+        padded = tokens[:1, :_SHORT_ROW].repeat(3, 1)
+        lengths = torch.tensor([[padded.shape[1]], [padded.shape[1] - 2], [3]])
+        short = _read(network, tokenizer, padded, (torch.arange(padded.shape[1]) < lengths).int())
     if features.shape[1] != width:
         raise UserError(f"{where}: features of {features.shape[1]} numbers, and not hidden_size, {width}")
-    if not features.isfinite().all():
+    if not features.isfinite().all() or not short.isfinite().all():
         raise UserError(f"{where}: what its network makes of a row is not finite (NaN or infinite)")
     if torch.allclose(features[0], features[1], rtol=1e-5, atol=1e-6):
         raise UserError(
-            f"{where}: a decoder ({network.config.model_type}): the first token of a row, whose feature AutoGluon "
-            f"trains on, sees nothing of the others; {_NEEDS_ENCODER}"
+            f"{where}: the first token of a row, whose feature AutoGluon trains on, sees nothing of the others in this "
+            f"network ({network.config.model_type}), as in a decoder or where all weights are alike; {_NEEDS_ENCODER}"
         )
 
 
-def _read(network: Any, tokenizer: Any, tokens: Any) -> Any:
-    """Features of the rows' first tokens, shape (rows, width), as in AutoGluon (models/hf_text.py:161)."""
+def _read(network: Any, tokenizer: Any, tokens: Any, mask: Any) -> Any:
+    """Features of the rows' first tokens, shape (rows, width), as in AutoGluon (models/hf_text.py:161).
+
+    :param tokens: and ``mask``, 1 for a token and 0 for padding: shape (rows, longest row).
+    """
     import torch
     from transformers.models.t5 import T5PreTrainedModel
 
-    mask = torch.ones_like(tokens)
     if isinstance(network, T5PreTrainedModel):
         encoder: Any = network.encoder
         return encoder(inputs_embeds=encoder.embed_tokens(tokens), attention_mask=mask).last_hidden_state[:, 0]

@@ -4,12 +4,13 @@ import fnmatch
 import glob
 import json
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import huggingface_hub
-from huggingface_hub.errors import CachedRepoTreeNotFoundError, HFValidationError
+from huggingface_hub.errors import CachedRepoTreeNotFoundError, HFValidationError, IncompleteSnapshotError
 
 from automm_distill.cache.entries import fingerprint, hash_folder
 from automm_distill.errors import UserError
@@ -53,16 +54,16 @@ def find_checkpoint(flag: str, name: str) -> Checkpoint:
     :param flag: the command-line flag that ``name`` came from, for messages.
     :raises UserError: when there is no such checkpoint, it cannot be fetched, or it lacks weights or a configuration.
     """
-    where, path = f"{flag} {name}", Path(name).expanduser()
-    if path.is_file():
-        raise UserError(f"{where}: a file; needs the folder that it is in")
-    if not path.is_dir():
+    where, path = f"{flag} {name}", _local_folder(flag, name)
+    if path is None:
         path = _from_hub(where, name)
     _require_no_predictor(where, path)
     require_network(where, path)
     config = path / "config.json"
     if not config.is_file():
-        raise UserError(f"{where}: no config.json in {path}; needs the folder of a Hugging Face checkpoint")
+        inside = sorted(found.parent.name for found in path.glob("*/config.json"))
+        hint = f"; is it {path / inside[0]}?" if inside else "; needs the folder of a Hugging Face checkpoint"
+        raise UserError(f"{where}: no config.json in {path}{hint}")
     require_whole_files(where, path)
     try:
         json.loads(config.read_text(encoding="utf-8"))
@@ -73,6 +74,20 @@ def find_checkpoint(flag: str, name: str) -> Checkpoint:
     used = [glob.escape(file) for file in (*others, *(weight.name for weight in weights))]
     digest = fingerprint(hash_folder(path, used))
     return Checkpoint(path.resolve(), digest, sum(map(single_precision_bytes, weights)))
+
+
+def _local_folder(flag: str, name: str) -> Path | None:
+    """The folder of that name on this machine, if there is one.
+
+    :raises UserError: when it is a file.
+    """
+    try:
+        path = Path(name).expanduser()
+        if path.is_file():
+            raise UserError(f"{flag} {name}: a file; needs the folder that it is in")
+        return path if path.is_dir() else None
+    except (OSError, RuntimeError):  # longer than a path may be; a home folder of nobody
+        return None
 
 
 def _require_no_predictor(where: str, path: Path) -> None:
@@ -86,9 +101,9 @@ def _require_no_predictor(where: str, path: Path) -> None:
 
 
 def _from_hub(where: str, name: str) -> Path:
-    if name.startswith(("https://", "http://")):
+    if re.match(r"\w+://|(www\.)?huggingface\.co/|hf\.co/", name, re.IGNORECASE):
         raise UserError(f"{where}: needs a name on the hub (owner/name), not an address")
-    repository, _, revision = name.partition("@")
+    repository, _, revision = name.rstrip("/").partition("@")
     try:
         with hub.connected():
             return _snapshot(where, repository, revision or None)
@@ -96,10 +111,13 @@ def _from_hub(where: str, name: str) -> Path:
         raise UserError(f"{where}: there is no such folder, and it is not a name on the hub either") from error
     except hub_errors.ERRORS as error:
         reason, says_no = hub_errors.explain(error), hub_errors.says_no(error)
+        if isinstance(error, IncompleteSnapshotError):
+            reason = hub_errors.OFFLINE if huggingface_hub.constants.HF_HUB_OFFLINE else "the hub cannot be asked"
     try:
         path = _snapshot(where, repository, revision or None, cached=True)
     except hub_errors.ERRORS as error:
-        cache = f"; nor is it in the hub's cache on this machine ({huggingface_hub.constants.HF_HUB_CACHE})"
+        part = "only a part of it is" if isinstance(error, IncompleteSnapshotError) else "nor is it"
+        cache = f"; {part} in the hub's cache on this machine ({huggingface_hub.constants.HF_HUB_CACHE})"
         raise UserError(f"{where}: there is no such folder, and {reason}{'' if says_no else cache}") from error
     log.info("%s: %s; using the copy in the hub's cache on this machine", name, reason)
     return path
@@ -128,6 +146,8 @@ def _snapshot(where: str, repository: str, revision: str | None, *, cached: bool
         names = {file.path for file in huggingface_hub.get_cached_repo_tree(repository, revision=folder.name)}
     except CachedRepoTreeNotFoundError:  # another tool, or an older version, filled the cache
         names = {file.name for file in folder.iterdir()}
+        if names.isdisjoint(WEIGHTS):  # a tool that wanted only the tokenizer, say; the hub was not asked
+            raise IncompleteSnapshotError("no weights", str(folder)) from None
     weights = next((name for name in WEIGHTS if name in names), None)
     if weights:
         fetch(folder.name, only=parts(where, folder, weights))

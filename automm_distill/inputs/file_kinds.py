@@ -18,6 +18,26 @@ _OTHER_KINDS = {
 }
 
 
+# Of text files only: what begins like this has a reader, or could be unpacked for one.
+_NOT_TEXT = {
+    b"PAR1": "is a Parquet file: give it the suffix .parquet",
+    b"ARROW1": "is an Arrow file: give it the suffix .arrow",
+    b"BZh": "is compressed by bzip2: unpack it, or use gzip",
+    b"\xfd7zXZ\x00": "is compressed by xz: unpack it, or use gzip",
+    b"\x28\xb5\x2f\xfd": "is compressed by zstd: unpack it, or use gzip",
+}
+
+
+def refuse_binary(path: Path, head: bytes) -> None:
+    """Refuse a text file that is a binary one.
+
+    :raises UserError: that says which.
+    """
+    for magic, what in _NOT_TEXT.items():
+        if head.startswith(magic):
+            raise UserError(f"--dataset_path: {path} {what}")
+
+
 def refuse_other_kinds(path: Path, head: bytes) -> None:
     """Refuse what no reader of rows can read.
 

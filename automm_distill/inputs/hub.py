@@ -23,6 +23,8 @@ from huggingface_hub.utils import parse_ratelimit_headers
 from automm_distill import logs
 from automm_distill.inputs import hub_errors
 
+SAID_EVERY_S = 60.0
+
 log = logging.getLogger(__name__)
 
 
@@ -50,11 +52,11 @@ class _Line:
     def note_answer(self, response: httpx.Response) -> None:
         self._answered = True
         self._failures = 0
-        if response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
-            self._note_trouble(response.status_code)
         wait_s = _asked_wait(response)
         if wait_s > self.patience_s:
             self.given_up = f"{hub_errors.TOO_MANY_REQUESTS}, and the hub asks to wait {wait_s} s"
+        elif response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
+            self._note_trouble(response.status_code)
 
     def _note_trouble(self, status: int) -> None:
         """Say once that the libraries may be waiting: they try up to six times, with longer and longer pauses."""
@@ -112,14 +114,44 @@ def connected() -> Iterator[None]:
         threading.Thread(target=huggingface_hub.close_session, daemon=True).start()
         raise KeyboardInterrupt
 
-    if previous is not signal.default_int_handler:  # ignored, as of a job in the background
+    with _said_each_minute():
+        if previous is not signal.default_int_handler:  # ignored, as of a job in the background
+            yield
+            return
+        signal.signal(signal.SIGINT, hang_up)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+
+@contextlib.contextmanager
+def _said_each_minute() -> Iterator[None]:
+    """In a log, say each minute how much has come: the libraries' bars are for terminals."""
+    if logs.on_terminal() or not log.isEnabledFor(logging.INFO):
         yield
         return
-    signal.signal(signal.SIGINT, hang_up)
+    is_done, before = threading.Event(), _cached_bytes()
+
+    def say() -> None:
+        while not is_done.wait(SAID_EVERY_S):
+            log.info("waiting for the hub: %.1f MB so far", (_cached_bytes() - before) / 1e6)
+
+    threading.Thread(target=say, daemon=True).start()
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        is_done.set()
+
+
+def _cached_bytes() -> int:
+    """Of all files in the hub's cache, those that are still coming included."""
+    total = 0
+    for folder, _, names in os.walk(constants.HF_HUB_CACHE):
+        for name in names:
+            with contextlib.suppress(OSError):  # moved into its place meanwhile
+                total += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118  of thousands of files
+    return total
 
 
 @functools.cache

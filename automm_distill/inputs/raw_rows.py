@@ -1,6 +1,5 @@
 """Raw rows: from a local folder when it has them, else from the Hugging Face hub, which then fills the folder."""
 
-import gzip
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from automm_distill.inputs.hub_rows import download
 from automm_distill.inputs.layouts import find_folder, find_split, has_split
 from automm_distill.inputs.row_files import read_file
 from automm_distill.inputs.saved_datasets import read_saved
+from automm_distill.inputs.text_lines import lines
 from automm_distill.tasks import Task
 
 
@@ -50,12 +50,8 @@ def _read_part(path: Path, task: Task) -> pd.DataFrame:
 
 def _lacks_header(path: Path, task: Task) -> bool:
     """Whether ``path`` is a file of an official archive that begins with a row, not with the names of its columns."""
-    name = path.name.lower()
-    if not task.archive_header or not name.removesuffix(".gz").endswith((".tsv", ".txt")):
+    if not task.archive_header or not path.name.lower().removesuffix(".gz").endswith((".tsv", ".txt")):
         return False
-    try:
-        with gzip.open(path) if name.endswith(".gz") else path.open("rb") as file:
-            fields = file.readline().removeprefix(b"\xef\xbb\xbf").split(b"\t")
-    except (OSError, EOFError) as error:
-        raise UserError(f"--dataset_path: {path} cannot be read: {error}") from error
-    return len(fields) == len(task.archive_header) and b"sentence" not in [field.strip() for field in fields]
+    first = next((line for line in lines(path) if not line.isspace()), "")
+    names = [field.strip(' "\r\n') for field in first.split("\t")]
+    return len(names) == len(task.archive_header) and "sentence" not in names

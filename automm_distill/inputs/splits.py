@@ -101,7 +101,13 @@ def hold_out(frame: pd.DataFrame, task: Task, seed: int) -> TrainValidation:
     size = max(1, round(n * share))
     strata = frame["label"]
     if task.is_regression:
-        strata = pd.qcut(strata, max(1, min(10, size // 2)), labels=False, duplicates="drop")
+        strata = _quantiles(strata, max(1, min(10, size // 2)))
+    elif strata.value_counts().min() == 1:
+        single = task.classes[strata.value_counts().idxmin()]
+        raise UserError(
+            f"{task.config}/train: 1 of {n:,} rows is of class {single}; it takes 2 for the training rows and the "
+            "hold-out to have every class"
+        )
     try:
         train, validation = train_test_split(frame, test_size=size, random_state=seed, stratify=strata)
     except ValueError as error:
@@ -110,6 +116,14 @@ def hold_out(frame: pd.DataFrame, task: Task, seed: int) -> TrainValidation:
         for part, what in ((train, "train"), (validation, "hold-out")):
             _refuse_constant_labels(part["label"], task, f"{task.config}/{what}")
     return TrainValidation(train.reset_index(drop=True), validation.reset_index(drop=True))
+
+
+def _quantiles(labels: pd.Series, most: int) -> pd.Series:
+    """In which of up to ``most`` quantiles each label lies: fewer where one would hold a single row."""
+    quantiles = pd.qcut(labels, most, labels=False, duplicates="drop")
+    if most > 1 and quantiles.value_counts().min() == 1:
+        return _quantiles(labels, most - 1)
+    return quantiles
 
 
 def _read(task: Task, splits: Sequence[str], folder: Path) -> tuple[dict[str, pd.DataFrame], str]:

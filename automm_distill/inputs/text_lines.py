@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from automm_distill.errors import UserError, first_line
-from automm_distill.inputs.file_kinds import HEAD, refuse_other_kinds
+from automm_distill.inputs.file_kinds import HEAD, refuse_binary, refuse_other_kinds
 
 _GZIP = b"\x1f\x8b"
 # UTF-32's mark begins with UTF-16's, so it is asked for first.
@@ -41,6 +41,7 @@ def _decoded(path: Path) -> Iterator[str]:
     with _opened(path) as file:
         head = file.peek(HEAD)[:HEAD]
         refuse_other_kinds(path, head)
+        refuse_binary(path, head)
         encoding = next((name for mark, name in _MARKS.items() if head.startswith(mark)), "utf-8-sig")
         with io.TextIOWrapper(file, encoding=encoding, newline="") as text:
             try:

@@ -77,9 +77,12 @@ def single_precision_bytes(file: Path) -> int:
 
 def _weight_map(where: str, index: Path) -> Mapping[str, str]:
     try:
-        return dict(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
+        files = dict(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{where}: {index} is no index of weights; get it again") from error
+    if not files or not all(isinstance(name, str) for name in files.values()):
+        raise UserError(f"{where}: {index} is no index of weights; get it again")
+    return files
 
 
 def _safetensors_sizes(file: Path) -> Iterator[int]:
@@ -95,10 +98,8 @@ def _growth(file: Path) -> float:
     """
     import torch
 
-    tensors = [
-        tensor
-        for tensor in torch.load(file, map_location="meta", weights_only=True, mmap=zipfile.is_zipfile(file)).values()
-        if isinstance(tensor, torch.Tensor)
-    ]
+    content = torch.load(file, map_location="meta", weights_only=True, mmap=zipfile.is_zipfile(file))
+    values = content.values() if isinstance(content, dict) else ()
+    tensors = [tensor for tensor in values if isinstance(tensor, torch.Tensor)]
     stored = sum(tensor.nbytes for tensor in tensors)
     return _BYTES_PER_NUMBER * sum(tensor.numel() for tensor in tensors) / stored if stored else 1.0
