@@ -20,6 +20,11 @@ class Device:
     threads: int
 
     @property
+    def prediction_precision(self) -> str:
+        """Of the finished models: on a CPU AutoGluon 1.6.3 computes in single precision (utils/precision.py:68)."""
+        return self.precision if self.num_gpus else "32"
+
+    @property
     def accelerator(self) -> str:
         """AutoGluon 1.6.3 takes all GPUs when told 0 of them (learners/base.py:1135), unless this says "cpu"."""
         return "gpu" if self.num_gpus else "cpu"
@@ -37,13 +42,26 @@ def choose_device(num_gpu: int, precision: str) -> Device:
         raise UserError(f"--num_gpu {num_gpu}: this machine has {present}; use 0 for the CPU or -1 for all")
     used = present if num_gpu == -1 else num_gpu
     name = torch.cuda.get_device_name(0) if used else "CPU"
-    has_bf16 = used > 0 and torch.cuda.is_bf16_supported(including_emulation=False)
+    best = _best_precision(on_gpu=used > 0)
+    supported = {"32", best} | ({"16"} if used else set())
     if precision == "auto":
-        precision = "32" if not used else "bf16" if has_bf16 else "16"
-    if not {"32": True, "16": used > 0, "bf16": has_bf16}[precision]:
-        log.warning("precision %s is not supported on this %s; using 32", precision, name)
-        precision = "32"
+        precision = best
+    elif precision not in supported:
+        replacement = "32" if used else best  # on a GPU, 16 would need weights that bear it
+        log.warning("precision %s is not supported on this %s; using %s", precision, name, replacement)
+        precision = replacement
     return Device(used, precision, name, torch.get_num_threads())
+
+
+def _best_precision(*, on_gpu: bool) -> str:
+    """The fastest precision of the device that trains as well as single precision does."""
+    import torch
+
+    if on_gpu:
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "16"
+    # Without instructions for it, bf16 is slower than single precision. torch before 2.12 does not tell.
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "32"
 
 
 def prepare_arithmetic(*, on_gpu: bool) -> None:

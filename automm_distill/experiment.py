@@ -30,7 +30,7 @@ def run(context: RunContext) -> dict[str, Any]:
     settings = context.settings
     logs.quieten_libraries(settings.verbosity)
     prepare_arithmetic(on_gpu=context.device.num_gpus > 0)
-    run_folder = context.output_folder / _run_name(context)
+    run_folder, started = context.output_folder / _run_name(context), time.monotonic()
     duration.tell(context)
     with context.entries_in_use:
         models = {"teacher": finetune_or_load("teacher", context)}
@@ -49,7 +49,10 @@ def run(context: RunContext) -> dict[str, Any]:
         write_predictions(run_folder / PREDICTIONS, context.splits.tests, predictions)
         row["bootstrap"] = scores.intervals(*compared, pool=context.pools_test_sets)
         try:
-            row["speed_up"], row["seconds"]["speed_up"] = _speed_up(models["teacher"], models["student"], context)
+            budget = speed.budget_seconds(time.monotonic() - started)
+            row["speed_up"], row["seconds"]["speed_up"] = _speed_up(
+                models["teacher"], models["student"], context, budget
+            )
         finally:  # also when interrupted: what is known is shown
             results.complete_row(context.output_folder, row)
             run_summary.write_summary(row, run_folder)
@@ -62,21 +65,29 @@ def _run_name(context: RunContext) -> str:
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{context.task.name}-{os.urandom(3).hex()}"
 
 
-def _speed_up(teacher: TrainedModel, student: TrainedModel, context: RunContext) -> tuple[dict[str, Any], float]:
+def _speed_up(
+    teacher: TrainedModel, student: TrainedModel, context: RunContext, budget: float
+) -> tuple[dict[str, Any], float]:
     """``{kind: measurement}``, or ``{"reason": why there is none}``, and the seconds it took.
 
     A result is worth more than its speed-up: no limit of the machine ends the run here.
+
+    :param budget: seconds that it may take, about.
     """
+    if context.settings.no_timing:
+        return {"reason": "--no_timing was given"}, 0.0
     assert student.predictor is not None
     log.info("timing teacher against student")
     start = time.monotonic()
     try:
+        loaded = load_teacher_now(teacher, context)
         measured: dict[str, Any] = speed.compare(
-            load_teacher_now(teacher, context),
+            loaded,
             student.predictor,
             pd.concat(context.splits.tests.values(), ignore_index=True),
             context.settings.per_gpu_batch_size,
             torch.cuda.synchronize if context.device.num_gpus else lambda: None,
+            budget - (time.monotonic() - start),
         )
     except cache.NotAvailable as error:
         measured = {"reason": f"the teacher could not be loaded ({error})"}

@@ -60,7 +60,12 @@ def make_row(
         "training": training,
         "size": {role: {"parameters": model.parameters, "bytes": model.bytes} for role, model in models.items()},
         "text_columns": list(task.model_columns),
-        "device": asdict(context.device) | {"machine": platform.machine(), "cpus": os.cpu_count()},
+        "device": asdict(context.device)
+        | {
+            "prediction_precision": context.device.prediction_precision,
+            "machine": platform.machine(),
+            "cpus": os.cpu_count(),
+        },
         "versions": {"python": platform.python_version(), **library_versions()},
         "paths": {
             "student": str((run_folder / "student").resolve()),

@@ -272,7 +272,8 @@ def _speed_text(row: Row) -> str:
     table = TextTable("", ["", "speed-up", "95 % CI", "rows", "batch"], lines, range(1, 5))
     device, forward = row["device"], row["speed_up"]["forward"]
     tokens = f", rows of {forward['tokens'][0]:.0f} tokens" if forward.get("tokens") else ""
-    where = f"{device['name']}, {_count(device['threads'], 'thread')}, precision {device['precision']}{tokens}."
+    precision = device.get("prediction_precision", device["precision"])  # rows before 0.4 have one for all
+    where = f"{device['name']}, {_count(device['threads'], 'thread')}, precision {precision}{tokens}."
     return f"{as_markdown(table)}\n\n{where}"
 
 

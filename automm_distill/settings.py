@@ -192,8 +192,9 @@ class Settings:
         "GPUs to use; -1 takes all there are, 0 the CPU", MACHINE, default=-1, minimum=-1, hint="-1 = all, 0 = CPU"
     )
     precision: str = flag(
-        "arithmetic of training and prediction; 16 and bf16 are mixed precision; auto is bf16 on a GPU that has it, 16 "
-        "on another, 32 on a CPU; what the device lacks becomes 32, with a warning",
+        "arithmetic of training; 16 and bf16 are mixed precision; auto is bf16 on a device that has instructions for "
+        "it, else 16 on a GPU and 32 on a CPU; what the device lacks is replaced, with a warning; finished models "
+        "predict in the same precision on a GPU, and in 32 on a CPU",
         MACHINE,
         default="auto",
         choices=PRECISIONS,
@@ -250,6 +251,12 @@ class Settings:
         OUTPUT,
         default="results",
         kind="folder",
+        changes_result=False,
+    )
+    no_timing: bool = flag(
+        "leave out the speed-up, which else takes a tenth of a run or 20 seconds, whichever is more",
+        OUTPUT,
+        default=False,
         changes_result=False,
     )
     verbosity: str = flag(

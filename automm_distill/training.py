@@ -89,23 +89,24 @@ def teacher_targets(teacher: TrainedModel, context: RunContext) -> Teacher:
     assert teacher.predictor is not None
     if context.settings.teacher_outputs == "online":
         return Teacher(teacher.predictor)
+    precision = context.device.precision
     recipe = {
         "teacher": teacher.training_info["weights_hash"],
         "columns": context.task.model_columns,
-        "arithmetic": context.device.precision,
+        "arithmetic": precision,
         "precision": context.settings.teacher_outputs_precision,
         "training_format": TRAINING_FORMAT,
         "versions": library_versions(),
     }
     path = context.cache_folder / f"outputs-{cache.fingerprint(recipe)}"
     context.entries_in_use.enter_context(cache.in_use(path))
-    with explained("teacher", context.settings, context.device.precision):
+    with explained("teacher", context.settings, precision):
         outputs, seconds = _timed(
             lambda: teacher_outputs.get_or_compute(
                 path,
                 recipe,
                 context.splits.student.train,
-                teacher.predictor.outputs,  # type: ignore[union-attr]
+                lambda rows: teacher.predictor.outputs(rows, precision),  # type: ignore[union-attr]
             )
         )
     teacher.seconds["teacher_outputs"] = seconds

@@ -1,6 +1,7 @@
 """Devices, checkpoints and augmentation data: refused or replaced before training."""
 
 import zipfile
+from pathlib import Path
 
 import nltk
 import pytest
@@ -23,19 +24,39 @@ def gpus(monkeypatch, count, bf16=True):
 @pytest.mark.parametrize(
     ("present", "num_gpu", "precision", "expected"),
     [
-        (0, -1, "16", (0, "32", "cpu")),
-        (0, 0, "32", (0, "32", "cpu")),
-        (2, -1, "16", (2, "16", "gpu")),
-        (2, 1, "bf16", (1, "bf16", "gpu")),
-        (2, 0, "16", (0, "32", "cpu")),
-        (2, 0, "auto", (0, "32", "cpu")),
-        (2, 1, "auto", (1, "bf16", "gpu")),
+        (2, -1, "16", (2, "16", "16", "gpu")),
+        (2, 1, "bf16", (1, "bf16", "bf16", "gpu")),
+        (2, 1, "auto", (1, "bf16", "bf16", "gpu")),
+        (2, 0, "32", (0, "32", "32", "cpu")),
+        (0, 0, "32", (0, "32", "32", "cpu")),
     ],
 )
 def test_device_and_precision(monkeypatch, present, num_gpu, precision, expected):
     gpus(monkeypatch, present)
     device = choose_device(num_gpu, precision)
-    assert (device.num_gpus, device.precision, device.accelerator) == expected
+    assert (device.num_gpus, device.precision, device.prediction_precision, device.accelerator) == expected
+
+
+@pytest.mark.parametrize("capability", ["avx512_bf16", "amx_bf16", "avx512_f"])
+@pytest.mark.parametrize("asked", ["auto", "bf16", "16"])
+def test_cpu_trains_in_bf16_where_it_has_instructions_for_it(monkeypatch, caplog, capability, asked):
+    gpus(monkeypatch, 1)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True, capability: True})
+    device = choose_device(0, asked)
+    best = "32" if capability == "avx512_f" else "bf16"
+    assert (device.precision, device.prediction_precision) == (best, "32")
+    assert (f"precision {asked} is not supported on this CPU; using {best}" in caplog.text) == (
+        asked not in ("auto", best)
+    )
+
+
+def test_capabilities_of_this_cpu_are_those_of_the_kernel():
+    """torch asks the processor itself; Linux lists what it found in /proc/cpuinfo."""
+    flags = Path("/proc/cpuinfo").read_text().split()
+    if "flags" not in flags:
+        pytest.skip("not an x86 processor")
+    assert torch.cpu.get_capabilities()["avx512_bf16"] == ("avx512_bf16" in flags)
+    assert torch.cpu.get_capabilities()["amx_bf16"] == ("amx_bf16" in flags)
 
 
 def test_automatic_precision_of_a_gpu_without_bf16(monkeypatch, caplog):

@@ -124,6 +124,16 @@ class Learner(BaseLearner):
                 callback.save_weights_only = True
         return callbacks
 
+    def init_trainer_per_run(self, *args: Any, **kwargs: Any) -> Any:
+        """As in learners/base.py:1118, in the precision of the options.
+
+        AutoGluon forces 32 on a CPU (utils/precision.py:68), whose bf16 autocast it does not know. The configuration
+        that is saved keeps AutoGluon's choice: it is how the finished model predicts.
+        """
+        if kwargs.get("is_train", True):
+            kwargs["precision"] = self.options.hyperparameters["env.precision"]
+        return super().init_trainer_per_run(*args, **kwargs)
+
     def run_trainer(self, trainer: Any, litmodule: Any, *args: Any, **kwargs: Any) -> Any:
         """As in learners/base.py:1194, then read the progress file that the training module left."""
         outcome = super().run_trainer(trainer, litmodule, *args, **kwargs)

@@ -17,7 +17,7 @@ from autogluon.multimodal.models.utils import run_model
 from autogluon.multimodal.utils.precision import get_precision_context
 from scipy.special import softmax
 
-from automm_distill.automm.fit_options import VERBOSITY
+from automm_distill.automm.fit_options import PRECISION_NAMES, VERBOSITY
 from automm_distill.automm.tokenized_rows import Rows
 from automm_distill.errors import NotFiniteError
 from automm_distill.progress import batch_starts
@@ -56,17 +56,19 @@ class Predictor:
             return self.automm._learner._df_preprocessor._label_scaler.inverse_transform(logits)[:, 0].astype(float)
         return softmax(logits.astype(np.float64), axis=1)
 
-    def outputs(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """Logits (rows, classes) and pooled features (rows, width) of all rows, in single precision.
+    def outputs(self, frame: pd.DataFrame, precision: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Logits (rows, classes) and pooled features (rows, width) of all rows, as single precision numbers.
 
         Batches are made in order of length, longest first, which needs little padding; results are in the rows' order.
+
+        :param precision: "16", "bf16" or "32"; None for that of :meth:`predict`.
 
         :raises NotFiniteError: when an output is not finite.
         """
         rows = self._rows(frame)
         order = np.argsort(-rows.lengths, kind="stable")
         size = self.predict_batch_size
-        forward, model = self._forward(), self.automm._learner._model
+        forward, model = self._forward(precision), self.automm._learner._model
         results = {
             LOGITS: np.empty((len(order), model.head.out_features), dtype=np.float32),
             FEATURES: np.empty((len(order), model.out_features), dtype=np.float32),
@@ -131,15 +133,16 @@ class Predictor:
         (processor,) = self.automm._learner._data_processors["text"]
         return Rows(processor, self.automm._learner._df_preprocessor, frame)
 
-    def _forward(self) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
+    def _forward(self, precision: str | None = None) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
         """A function from a batch to its logits and features; the network is on its device afterwards."""
         # As predict(realtime=True) does it (utils/inference.py:187); there is no public access to a forward pass.
         learner = self.automm._learner
-        device, precision = self._device, learner._config.env.precision
+        device = self._device
+        arithmetic = PRECISION_NAMES[precision] if precision else learner._config.env.precision
         model = learner._model.to(device).eval()
 
         def forward(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            with get_precision_context(precision=precision, device_type=device.type), torch.inference_mode():
+            with get_precision_context(precision=arithmetic, device_type=device.type), torch.inference_mode():
                 return run_model(model, {key: value.to(device) for key, value in batch.items()})[model.prefix]
 
         return forward

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from automm_distill.automm import Predictor
 
 WARM_UPS = 3
-REPEATS = 10
-MAX_ROWS, MIN_ROWS = 128, 16  # of one pass, spread evenly over the test set
+REPEATS, FEWEST_REPEATS = 10, 6  # six pairs are the fewest whose extremes bound the median with 95 % confidence
+PILOT_ROWS = 2  # that tell how long a row takes
+MAX_ROWS, MIN_ROWS = 128, 4  # of one pass, spread evenly over the test set
 PASS_SECONDS = 1.0  # fewer rows than the most where the teacher would need longer
 LATENCY_ROWS = 8  # one at a time
+END_TO_END_ROWS = 32  # always: AutoGluon's predict works differently above 100 rows (utils/inference.py:304)
+LEAST_BUDGET_S, BUDGET_SHARE = 20.0, 0.1  # of a run
 
 
 @dataclass(frozen=True)
@@ -43,45 +46,77 @@ class SpeedUp:
     tokens: tuple[float, int] | None = None
 
 
+def budget_seconds(run_seconds: float) -> float:
+    """How long timing may take in a run that has taken ``run_seconds`` so far."""
+    return max(LEAST_BUDGET_S, BUDGET_SHARE * run_seconds)
+
+
 def compare(
     teacher: "Predictor",
     student: "Predictor",
     frame: pd.DataFrame,
     batch_size: int,
     synchronize: Callable[[], None],
-    *,
-    repeats: int = REPEATS,
+    budget: float,
 ) -> dict[str, dict[str, Any]]:
     """Speed-up of ``student`` over ``teacher`` on rows of ``frame``, seen three ways, each as :class:`SpeedUp`.
 
     ``forward`` (the headline) and ``latency`` (batches of one row) run the network on rows tokenised beforehand;
-    ``end_to_end`` is ``predict`` as a user calls it, tokenisation and the set-up of a Lightning trainer included. It is
-    left out on several GPUs, where each of its calls would start as many processes.
-    """
-    single = evenly_spaced_rows(frame, LATENCY_ROWS)
-    rows = evenly_spaced_rows(frame, rows_per_pass(teacher.forward_passes(single, 1), len(single), synchronize))
+    ``end_to_end`` is ``predict`` as a user calls it, tokenisation and the set-up of a Lightning trainer included, on
+    the same number of rows in every run. It is left out on several GPUs, where each of its calls would start as many
+    processes, and where the budget is too small for it.
 
-    def both(run: Callable[["Predictor"], Callable[[], object]], rows: pd.DataFrame, batch_size: int) -> dict[str, Any]:
+    :param budget: seconds that all may take, about; it decides over the number of rows and of repeats.
+    """
+    share = budget / 3
+    pilot = evenly_spaced_rows(frame, PILOT_ROWS)
+    of_row = _second_pass_seconds(teacher.forward_passes(pilot, 1), synchronize) / len(pilot)
+    of_pair = 2 * of_row  # the student is rather faster
+
+    def both(
+        run: Callable[["Predictor"], Callable[[], object]], rows: pd.DataFrame, batch_size: int, repeats: int
+    ) -> dict[str, Any]:
         lengths = teacher.token_counts(rows)
         measured = measure(
             run(teacher), run(student), synchronize, rows=len(rows), batch_size=batch_size, repeats=repeats
         )
         return asdict(replace(measured, tokens=(float(lengths.mean()), int(lengths.max()))))
 
+    rows = evenly_spaced_rows(frame, affordable_rows(of_pair, share, MIN_ROWS, MAX_ROWS))
+    single = evenly_spaced_rows(frame, affordable_rows(of_pair, share, 1, LATENCY_ROWS))
     measured = {
-        "forward": both(lambda model: model.forward_passes(rows, batch_size), rows, batch_size),
-        "latency": both(lambda model: model.forward_passes(single, 1), single, 1),
+        "forward": both(
+            lambda model: model.forward_passes(rows, batch_size),
+            rows,
+            batch_size,
+            affordable_repeats(of_pair * len(rows), share),
+        ),
+        "latency": both(
+            lambda model: model.forward_passes(single, 1), single, 1, affordable_repeats(of_pair * len(single), share)
+        ),
     }
-    if not teacher.predict_starts_processes:
-        predict = both(lambda model: lambda: model.call_predict(rows), rows, teacher.predict_batch_size)
-        measured["end_to_end"] = predict
+    if teacher.predict_starts_processes:
+        return measured
+    fixed = frame.iloc[
+        np.resize(np.linspace(0, len(frame) - 1, min(END_TO_END_ROWS, len(frame)), dtype=int), END_TO_END_ROWS)
+    ]
+    of_call = 2 * _timed(lambda: teacher.call_predict(fixed), synchronize)
+    repeats = affordable_repeats(of_call, share)
+    if (WARM_UPS + repeats) * of_call <= 2 * share:  # the first call is slower than the others
+        measured["end_to_end"] = both(
+            lambda model: lambda: model.call_predict(fixed), fixed, teacher.predict_batch_size, repeats
+        )
     return measured
 
 
-def rows_per_pass(run: Callable[[], object], rows: int, synchronize: Callable[[], None]) -> int:
-    """How many rows fit into :data:`PASS_SECONDS`, judged by a second pass of ``run`` over ``rows`` rows."""
-    run()
-    return int(np.clip(PASS_SECONDS * rows / _timed(run, synchronize), MIN_ROWS, MAX_ROWS))
+def affordable_rows(of_pair: float, seconds: float, fewest: int, most: int) -> int:
+    """How many rows a pass may have, if ``of_pair`` is what one row takes both models."""
+    return int(np.clip(min(seconds / (WARM_UPS + REPEATS), 2 * PASS_SECONDS) / of_pair, fewest, most))
+
+
+def affordable_repeats(of_pair: float, seconds: float) -> int:
+    """How many timed passes ``seconds`` are enough for, if ``of_pair`` is what one pass takes both models."""
+    return int(np.clip(seconds / of_pair - WARM_UPS, FEWEST_REPEATS, REPEATS))
 
 
 def measure(
@@ -129,6 +164,12 @@ def evenly_spaced_rows(frame: pd.DataFrame, rows: int) -> pd.DataFrame:
 def _median_p10_p90(seconds: np.ndarray) -> tuple[float, float, float]:
     median, low, high = np.percentile(seconds, (50, 10, 90))
     return float(median), float(low), float(high)
+
+
+def _second_pass_seconds(run: Callable[[], object], synchronize: Callable[[], None]) -> float:
+    """Of a pass after the one that sets things up."""
+    run()
+    return _timed(run, synchronize)
 
 
 def _timed(run: Callable[[], object], synchronize: Callable[[], None]) -> float:
