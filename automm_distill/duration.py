@@ -8,7 +8,7 @@ import numpy as np
 
 from automm_distill import memory
 from automm_distill.automm import LengthGroupedSampler, TimedNetwork
-from automm_distill.inputs import row_checks
+from automm_distill.inputs.rows import row_checks
 from automm_distill.run_context import RunContext
 from automm_distill.training import is_cached
 

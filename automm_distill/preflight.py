@@ -14,10 +14,11 @@ from automm_distill.devices import Device, choose_device
 from automm_distill.errors import UserError
 from automm_distill.evaluation.verdict import warn_about_test_sets
 from automm_distill.folders import require_writable
-from automm_distill.inputs import demo, row_checks
-from automm_distill.inputs.checkpoint_checks import check_checkpoint
-from automm_distill.inputs.checkpoints import Checkpoint, find_checkpoint
-from automm_distill.inputs.splits import Splits, load_splits
+from automm_distill.inputs import demo
+from automm_distill.inputs.checkpoints.finding import Checkpoint, find_checkpoint
+from automm_distill.inputs.checkpoints.opening import check_checkpoint
+from automm_distill.inputs.rows import row_checks
+from automm_distill.inputs.rows.splits import Splits, load_splits
 from automm_distill.results import RESULTS
 from automm_distill.run_context import RunContext
 from automm_distill.settings import Settings

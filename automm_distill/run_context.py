@@ -10,8 +10,8 @@ import pandas as pd
 from automm_distill import cache
 from automm_distill.devices import Device
 from automm_distill.evaluation.scores import VALIDATION
-from automm_distill.inputs.checkpoints import Checkpoint
-from automm_distill.inputs.splits import Splits, TrainValidation
+from automm_distill.inputs.checkpoints.finding import Checkpoint
+from automm_distill.inputs.rows.splits import Splits, TrainValidation
 from automm_distill.settings import Settings
 from automm_distill.tasks import Task
 from automm_distill.versions import TRAINING_FORMAT, library_versions

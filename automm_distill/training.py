@@ -13,8 +13,8 @@ from automm_distill import __version__, automm, cache, teacher_outputs
 from automm_distill.automm import FitOptions, Predictor, Teacher
 from automm_distill.divergence import explained, warn_if_diverged
 from automm_distill.evaluation import scores
-from automm_distill.inputs.checkpoints import Checkpoint
-from automm_distill.inputs.splits import TrainValidation
+from automm_distill.inputs.checkpoints.finding import Checkpoint
+from automm_distill.inputs.rows.splits import TrainValidation
 from automm_distill.run_context import RunContext
 from automm_distill.tasks import Task
 from automm_distill.versions import TRAINING_FORMAT, library_versions

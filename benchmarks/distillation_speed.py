@@ -28,10 +28,10 @@ from scipy import stats
 from automm_distill import logs
 from automm_distill.command import DONE, Parser, guarded
 from automm_distill.errors import TrainingError, UserError
-from automm_distill.inputs import splits
-from automm_distill.inputs.cleaning import clean
 from automm_distill.inputs.demo import Shape, make_checkpoint
-from automm_distill.inputs.raw_rows import read_splits
+from automm_distill.inputs.rows import splits
+from automm_distill.inputs.rows.cleaning import clean
+from automm_distill.inputs.rows.raw_rows import read_splits
 from automm_distill.tasks import GLUE_TASKS
 
 ROOT = Path(__file__).parent.parent

@@ -20,7 +20,7 @@ from lightning.pytorch.strategies import Strategy
 
 from automm_distill import automm, teacher_outputs
 from automm_distill.devices import choose_device, prepare_arithmetic
-from automm_distill.inputs.splits import TrainValidation
+from automm_distill.inputs.rows.splits import TrainValidation
 from automm_distill.settings import LOSS_WEIGHTS, Settings, defaults
 from automm_distill.tasks import GLUE_TASKS
 

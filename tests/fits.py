@@ -7,7 +7,7 @@ from typing import Any
 from automm_distill import automm, teacher_outputs
 from automm_distill.automm import FitOptions, Predictor, Teacher
 from automm_distill.devices import Device
-from automm_distill.inputs.splits import TrainValidation
+from automm_distill.inputs.rows.splits import TrainValidation
 from automm_distill.tasks import GLUE_TASKS
 
 from .conftest import SENTENCES, make_settings

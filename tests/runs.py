@@ -10,8 +10,8 @@ import pandas as pd
 
 from automm_distill.devices import Device
 from automm_distill.evaluation.scores import VALIDATION, compare, intervals
-from automm_distill.inputs.checkpoints import Checkpoint
-from automm_distill.inputs.splits import Splits, TrainValidation
+from automm_distill.inputs.checkpoints.finding import Checkpoint
+from automm_distill.inputs.rows.splits import Splits, TrainValidation
 from automm_distill.predictions import PREDICTIONS, write_predictions
 from automm_distill.result_row import make_row
 from automm_distill.results import append_row

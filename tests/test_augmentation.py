@@ -15,7 +15,7 @@ from autogluon.multimodal.data import trivial_augmenter
 
 from automm_distill import automm
 from automm_distill.automm.tokenized_rows import Rows
-from automm_distill.inputs.splits import TrainValidation
+from automm_distill.inputs.rows.splits import TrainValidation
 
 from .fits import FRAME, RTE, load, make_options
 

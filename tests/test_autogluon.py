@@ -20,7 +20,7 @@ from automm_distill import automm
 from automm_distill.automm.learner import Learner
 from automm_distill.automm.progress import FitProgress
 from automm_distill.automm.tokenized_rows import Rows
-from automm_distill.inputs.splits import hold_out
+from automm_distill.inputs.rows.splits import hold_out
 from automm_distill.tasks import GLUE_TASKS
 
 from .fits import FRAME, RTE, distill, make_options, rows_of

@@ -18,7 +18,7 @@ from automm_distill.automm.learner import Learner
 from automm_distill.automm.tokenized_rows import Rows
 from automm_distill.devices import Device
 from automm_distill.errors import TrainingError, UserError
-from automm_distill.inputs.splits import TrainValidation
+from automm_distill.inputs.rows.splits import TrainValidation
 from automm_distill.losses import DistillationLoss
 from automm_distill.settings import LOSS_WEIGHTS
 from automm_distill.tasks import GLUE_TASKS

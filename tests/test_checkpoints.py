@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from automm_distill import automm
 from automm_distill.cli import run_script
 from automm_distill.errors import UserError
-from automm_distill.inputs.checkpoint_checks import check_checkpoint
-from automm_distill.inputs.checkpoint_files import require_network, require_whole_files
-from automm_distill.inputs.checkpoints import find_checkpoint
+from automm_distill.inputs.checkpoints.finding import find_checkpoint
+from automm_distill.inputs.checkpoints.folder_files import require_network, require_whole_files
+from automm_distill.inputs.checkpoints.opening import check_checkpoint
 
 from .checkpoint_formats import WIDTHS, write_google_bert, write_mdeberta, write_mminilm
 from .conftest import GERMAN, SENTENCES, make_settings, write_splits

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from automm_distill.errors import UserError
-from automm_distill.inputs.cleaning import NO_TRANSLATION, clean, warn_if_names_meet_numbers
+from automm_distill.inputs.rows.cleaning import NO_TRANSLATION, clean, warn_if_names_meet_numbers
 from automm_distill.tasks import GLUE_TASKS, pawsx_task
 
 RTE, STSB, MNLI, QNLI, SST2, QQP = (GLUE_TASKS[name] for name in ("rte", "stsb", "mnli", "qnli", "sst2", "qqp"))

@@ -14,8 +14,8 @@ from automm_distill import duration
 from automm_distill.automm import TimedNetwork
 from automm_distill.duration import PassSeconds, estimate, in_words, measure, tell
 from automm_distill.inputs import demo
-from automm_distill.inputs.checkpoints import Checkpoint
-from automm_distill.inputs.splits import Splits
+from automm_distill.inputs.checkpoints.finding import Checkpoint
+from automm_distill.inputs.rows.splits import Splits
 from automm_distill.run_context import RunContext
 from automm_distill.training import finetune_or_load, is_cached
 

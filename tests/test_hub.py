@@ -20,8 +20,8 @@ from huggingface_hub import constants
 
 from automm_distill.errors import UserError
 from automm_distill.inputs import hub
-from automm_distill.inputs.checkpoints import Checkpoint, find_checkpoint
-from automm_distill.inputs.raw_rows import read_splits
+from automm_distill.inputs.checkpoints.finding import Checkpoint, find_checkpoint
+from automm_distill.inputs.rows.raw_rows import read_splits
 from automm_distill.tasks import GLUE_TASKS
 
 from .conftest import SENTENCES

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from automm_distill.errors import UserError
-from automm_distill.inputs.cleaning import clean
-from automm_distill.inputs.raw_rows import read_splits
-from automm_distill.inputs.splits import load_splits
+from automm_distill.inputs.rows.cleaning import clean
+from automm_distill.inputs.rows.raw_rows import read_splits
+from automm_distill.inputs.rows.splits import load_splits
 from automm_distill.tasks import GLUE_TASKS, Task, pawsx_task
 
 from .conftest import make_settings, write_splits

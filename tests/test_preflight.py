@@ -10,7 +10,7 @@ import torch
 from automm_distill import preflight
 from automm_distill.devices import Device, choose_device
 from automm_distill.errors import UserError
-from automm_distill.inputs.checkpoints import find_checkpoint
+from automm_distill.inputs.checkpoints.finding import find_checkpoint
 
 from .conftest import SENTENCES, make_settings, write_splits
 

@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from automm_distill.errors import UserError
 from automm_distill.evaluation.bootstrap import bootstrap_run
-from automm_distill.inputs.splits import load_splits
+from automm_distill.inputs.rows.splits import load_splits
 from automm_distill.report import markdown, score_by_cost, tables
 from automm_distill.report.command import run_report
 from automm_distill.report.runs import load_runs

@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 
 from automm_distill import automm
-from automm_distill.inputs import demo, row_checks
-from automm_distill.inputs.checkpoint_checks import check_checkpoint
-from automm_distill.inputs.checkpoints import Checkpoint
-from automm_distill.inputs.splits import Splits, TrainValidation
+from automm_distill.inputs import demo
+from automm_distill.inputs.checkpoints.finding import Checkpoint
+from automm_distill.inputs.checkpoints.opening import check_checkpoint
+from automm_distill.inputs.rows import row_checks
+from automm_distill.inputs.rows.splits import Splits, TrainValidation
 from automm_distill.tasks import GLUE_TASKS, pawsx_task
 
 from .conftest import SENTENCES

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from automm_distill.inputs.row_ids import row_ids, separate_unrelated
-from automm_distill.inputs.splits import load_splits
+from automm_distill.inputs.rows.row_ids import row_ids, separate_unrelated
+from automm_distill.inputs.rows.splits import load_splits
 
 from .conftest import make_settings, write_splits
 

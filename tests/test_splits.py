@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from automm_distill.errors import UserError
-from automm_distill.inputs.cleaning import clean
-from automm_distill.inputs.splits import TrainValidation, cut, hold_out, load_splits
+from automm_distill.inputs.rows.cleaning import clean
+from automm_distill.inputs.rows.splits import TrainValidation, cut, hold_out, load_splits
 from automm_distill.tasks import GLUE_TASKS
 
 from .conftest import make_settings, write_splits

@@ -10,8 +10,8 @@ import pytest
 
 from automm_distill import automm, cache, training
 from automm_distill.devices import Device
-from automm_distill.inputs.checkpoints import Checkpoint
-from automm_distill.inputs.splits import TrainValidation
+from automm_distill.inputs.checkpoints.finding import Checkpoint
+from automm_distill.inputs.rows.splits import TrainValidation
 from automm_distill.tasks import GLUE_TASKS
 
 from .conftest import make_settings

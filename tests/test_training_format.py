@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from automm_distill import automm, cache, training
 from automm_distill.automm.batches import LengthGroupedSampler
 from automm_distill.automm.lightning_modules import FineTuneModule
-from automm_distill.inputs.checkpoints import Checkpoint
+from automm_distill.inputs.checkpoints.finding import Checkpoint
 from automm_distill.losses import TERMS, DistillationLoss, DistillationSpec, LogitMapping
 from automm_distill.versions import TRAINING_FORMAT
 

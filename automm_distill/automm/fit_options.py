@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from automm_distill.devices import Device
-from automm_distill.inputs.checkpoints import AUTOGLUON_MAX_TOKENS
+from automm_distill.inputs.checkpoints.finding import AUTOGLUON_MAX_TOKENS
 from automm_distill.losses import DistillationSpec
 from automm_distill.settings import LOSS_WEIGHTS, Settings
 from automm_distill.tasks import Task

@@ -10,7 +10,7 @@ from automm_distill.automm.fit_options import LABEL, VERBOSITY, FitOptions
 from automm_distill.automm.learner import Learner
 from automm_distill.automm.teacher import Teacher
 from automm_distill.errors import NotFiniteError, TrainingError
-from automm_distill.inputs.splits import TrainValidation
+from automm_distill.inputs.rows.splits import TrainValidation
 from automm_distill.tasks import Task
 
 # The files of a saved predictor that its outputs depend on: weights and tokenizer (learners/base.py, save).

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from automm_distill.inputs.checkpoint_checks import check_checkpoint
-from automm_distill.inputs.checkpoints import find_checkpoint
-from automm_distill.inputs.splits import Splits, load_splits
+from automm_distill.inputs.checkpoints.finding import find_checkpoint
+from automm_distill.inputs.checkpoints.opening import check_checkpoint
+from automm_distill.inputs.rows.splits import Splits, load_splits
 from automm_distill.memory import estimate_peak
 from automm_distill.preflight import preflight
 from automm_distill.results import RESULTS, read_rows

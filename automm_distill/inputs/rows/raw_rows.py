@@ -6,20 +6,20 @@ from pathlib import Path
 import pandas as pd
 
 from automm_distill.errors import NoRowsError, UserError
-from automm_distill.inputs import msrp
-from automm_distill.inputs.hub_rows import download
-from automm_distill.inputs.layouts import find_folder, find_split, has_split
-from automm_distill.inputs.row_files import read_file
-from automm_distill.inputs.saved_datasets import read_saved
-from automm_distill.inputs.text_lines import lines
+from automm_distill.inputs.rows import msrp
+from automm_distill.inputs.rows.hub_rows import download
+from automm_distill.inputs.rows.layouts import find_folder, find_split, has_split
+from automm_distill.inputs.rows.row_files import read_file
+from automm_distill.inputs.rows.saved_datasets import read_saved
+from automm_distill.inputs.rows.text_lines import lines
 from automm_distill.tasks import Task
 
 
 def read_splits(folder: Path, task: Task, splits: Sequence[str]) -> dict[str, pd.DataFrame]:
     """The named splits of ``task``, with the columns as they are in the source.
 
-    :param folder: what ``inputs.layouts`` knows. When it has nothing of this configuration, the hub is asked and the
-        answer is kept there; a folder that is there is never added to.
+    :param folder: what ``inputs.rows.layouts`` knows. When it has nothing of this configuration, the hub is asked and
+        the answer is kept there; a folder that is there is never added to.
     :raises UserError: when rows are nowhere to be found, a split is missing, or a file cannot be read.
     """
     try:

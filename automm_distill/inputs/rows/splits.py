@@ -11,9 +11,9 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from automm_distill.errors import UserError
-from automm_distill.inputs.cleaning import clean, warn_if_names_meet_numbers
-from automm_distill.inputs.raw_rows import read_splits
-from automm_distill.inputs.row_ids import separate_unrelated
+from automm_distill.inputs.rows.cleaning import clean, warn_if_names_meet_numbers
+from automm_distill.inputs.rows.raw_rows import read_splits
+from automm_distill.inputs.rows.row_ids import separate_unrelated
 from automm_distill.settings import Settings
 from automm_distill.tasks import Task
 
@@ -52,7 +52,7 @@ class Splits:
 def load_splits(settings: Settings, folder: Path) -> Splits:
     """Read, clean, cut and split the rows of ``settings.tasks``.
 
-    :param folder: where :func:`automm_distill.inputs.raw_rows.read_splits` looks.
+    :param folder: where :func:`automm_distill.inputs.rows.raw_rows.read_splits` looks.
     :raises UserError: when rows are missing, malformed, or nothing is left of them.
     """
     if settings.benchmark == "pawsx":

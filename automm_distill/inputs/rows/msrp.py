@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from automm_distill.errors import UserError
-from automm_distill.inputs.row_files import read_file
+from automm_distill.inputs.rows.row_files import read_file
 
 ROWS, VALIDATION_IDS = "msr_paraphrase_train.txt", "dev_ids.tsv"
 _SENTENCE_IDS = ["#1 ID", "#2 ID"]

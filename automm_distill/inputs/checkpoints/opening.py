@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from automm_distill.errors import UserError, first_line, machine_limit
-from automm_distill.inputs.checkpoints import AUTOGLUON_MAX_TOKENS
-from automm_distill.inputs.weight_files import file_of, weight_files
+from automm_distill.inputs.checkpoints.finding import AUTOGLUON_MAX_TOKENS
+from automm_distill.inputs.checkpoints.weight_files import file_of, weight_files
 
 _FEWEST_TOKENS = 8  # of the longest row: two texts of one token, three special ones, and some room
 _SHORT_ROW = 13  # tokens: shorter than what networks cut rows into, and no multiple of it

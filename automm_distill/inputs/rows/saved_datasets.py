@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow
 
 from automm_distill.errors import NoRowsError, UserError, first_line
-from automm_distill.inputs.arrow_files import as_frame
+from automm_distill.inputs.rows.arrow_files import as_frame
 
 # Either says that a folder is meant to be one.
 _STATE, _INFO = "state.json", "dataset_info.json"

@@ -15,8 +15,8 @@ from huggingface_hub.errors import CachedRepoTreeNotFoundError, HFValidationErro
 from automm_distill.cache.entries import fingerprint, hash_folder
 from automm_distill.errors import UserError
 from automm_distill.inputs import hub, hub_errors
-from automm_distill.inputs.checkpoint_files import require_network, require_whole_files
-from automm_distill.inputs.weight_files import WEIGHTS, parts, single_precision_bytes, weight_files
+from automm_distill.inputs.checkpoints.folder_files import require_network, require_whole_files
+from automm_distill.inputs.checkpoints.weight_files import WEIGHTS, parts, single_precision_bytes, weight_files
 
 # What no tokenizer or configuration is in: sub-folders; weights, which are chosen one by one, and those of other
 # frameworks; a training's own records; documents. Naming what is wanted instead would miss the next bpe.codes.

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from automm_distill.errors import NoRowsError, UserError, first_line
-from automm_distill.inputs.file_kinds import HEAD, refuse_other_kinds
+from automm_distill.inputs.rows.file_kinds import HEAD, refuse_other_kinds
 
 _INDEX = re.compile(r"__index_level_\d+__")  # how pandas calls the index that it writes without a name
 _ARROW_FILE = b"ARROW1"  # the beginning of an IPC file; save_to_disk writes streams, which begin otherwise

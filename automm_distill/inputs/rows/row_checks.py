@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from automm_distill.inputs.checkpoints import Checkpoint
-from automm_distill.inputs.splits import Splits
+from automm_distill.inputs.checkpoints.finding import Checkpoint
+from automm_distill.inputs.rows.splits import Splits
 from automm_distill.tasks import Task
 
 MANY_REPEATS = 0.01  # share of the training rows that is worth a line

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from automm_distill.errors import UserError
-from automm_distill.inputs.weight_files import weight_files
+from automm_distill.inputs.checkpoints.weight_files import weight_files
 
 _OTHER_PROGRAMS = {
     "*.gguf": "llama.cpp (GGUF)",

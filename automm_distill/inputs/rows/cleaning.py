@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from automm_distill.errors import UserError, some_of
-from automm_distill.inputs.file_kinds import unusable_text
-from automm_distill.inputs.row_ids import row_ids
+from automm_distill.inputs.rows.file_kinds import unusable_text
+from automm_distill.inputs.rows.row_ids import row_ids
 from automm_distill.tasks import Task
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from automm_distill.errors import NoRowsError, UserError
-from automm_distill.inputs.text_lines import lines
+from automm_distill.inputs.rows.text_lines import lines
 
 
 def read_json(path: Path) -> pd.DataFrame:

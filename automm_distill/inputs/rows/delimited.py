@@ -24,7 +24,7 @@ from pathlib import Path
 import pandas as pd
 
 from automm_distill.errors import NoRowsError, UserError
-from automm_distill.inputs.text_lines import lines
+from automm_distill.inputs.rows.text_lines import lines
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from automm_distill.errors import UserError, first_line
-from automm_distill.inputs.file_kinds import HEAD, refuse_binary, refuse_other_kinds
+from automm_distill.inputs.rows.file_kinds import HEAD, refuse_binary, refuse_other_kinds
 
 _GZIP = b"\x1f\x8b"
 # UTF-32's mark begins with UTF-16's, so it is asked for first.

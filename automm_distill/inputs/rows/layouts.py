@@ -13,9 +13,9 @@ from itertools import chain
 from pathlib import Path
 
 from automm_distill.errors import UserError, some_of
-from automm_distill.inputs import msrp
-from automm_distill.inputs.row_files import FORMATS
-from automm_distill.inputs.saved_datasets import is_saved, saved_config
+from automm_distill.inputs.rows import msrp
+from automm_distill.inputs.rows.row_files import FORMATS
+from automm_distill.inputs.rows.saved_datasets import is_saved, saved_config
 from automm_distill.tasks import Task
 
 log = logging.getLogger(__name__)

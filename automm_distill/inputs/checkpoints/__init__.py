@@ -1,0 +1,1 @@
+"""Pretrained checkpoints: found, and opened as AutoGluon will open them."""
