@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from automm_distill.errors import UserError
-from automm_distill.inputs.rows.row_files import FORMATS, name_classes, read_file
+from automm_distill.inputs.rows.arrow_files import name_classes
+from automm_distill.inputs.rows.row_files import FORMATS, read_file
 
 # Texts that some reader or other is known to change.
 TEXTS = [

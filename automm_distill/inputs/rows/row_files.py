@@ -6,11 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from automm_distill.errors import UserError
-from automm_distill.inputs.rows.arrow_files import name_classes, read_arrow, read_parquet
+from automm_distill.inputs.rows.arrow_files import read_arrow, read_parquet
 from automm_distill.inputs.rows.delimited import read_delimited
 from automm_distill.inputs.rows.json_rows import read_json
-
-__all__ = ["FORMATS", "name_classes", "read_file"]
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
