@@ -23,7 +23,7 @@ PILOT_ROWS = 2  # that tell how long a row takes
 MAX_ROWS, MIN_ROWS = 128, 4  # of one pass, spread evenly over the test set
 PASS_SECONDS = 1.0  # fewer rows than the most where the teacher would need longer
 LATENCY_ROWS = 8  # one at a time
-END_TO_END_ROWS = 32  # always: AutoGluon's predict works differently above 100 rows (utils/inference.py:304)
+END_TO_END_ROWS = 32  # always, so that runs compare; with realtime=None predict changes its way at 100 rows
 LEAST_BUDGET_S, BUDGET_SHARE = 20.0, 0.1  # of a run
 
 
