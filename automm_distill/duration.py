@@ -20,8 +20,7 @@ LENGTHS = (1 / 6, 1 / 2, 5 / 6)  # the quantiles of the batches' lengths that pa
 MEASURING_SHARE = 0.02  # of a fit's time may be spent on timing its network,
 MEASURING_SECONDS = (1.0, 8.0)  # but so many seconds may be, and no more
 PASSES = 5  # what that takes: four training passes, and three forward passes at a third each
-VALIDATIONS = 2  # per epoch, AutoGluon's default (configs/optim/default.yaml)
-AVERAGED = 3  # checkpoints that are tried out in the end, each by one validation more, as there
+AVERAGES = 2  # of checkpoints that are tried out in the end, each by one validation more (optim/default.yaml: top_k 3)
 
 log = logging.getLogger(__name__)
 
@@ -66,9 +65,10 @@ def estimate(context: RunContext, role: str, of_pass: PassSeconds) -> float:
     """
     data, settings, devices = context.data(role), context.settings, max(1, context.device.num_gpus)
     forward = of_pass.forward / devices
-    epoch = len(data.train) * of_pass.training / devices + VALIDATIONS * len(data.validation) * forward
+    validation = len(data.validation) * forward
+    epoch = len(data.train) * of_pass.training / devices + settings.validations_per_epoch * validation
     epoch += math.ceil(len(data.train) / settings.batch_size) * of_pass.step
-    fit = _epochs(context, role) * epoch + AVERAGED * len(data.validation) * forward
+    fit = _epochs(context, role) * epoch + AVERAGES * validation
     if settings.time_limit is not None:
         fit = min(fit, settings.time_limit)
     if role == "teacher":
@@ -141,5 +141,5 @@ def _guess(context: RunContext, role: str) -> float:
 
 def _batch_lengths(lengths: np.ndarray, rows: int, *, grouped: bool) -> np.ndarray:
     """The longest row of each batch that a fit would make of rows of these lengths, shape (batches,)."""
-    order = np.fromiter(LengthGroupedSampler(lengths, rows, seed=0, grouped=grouped), dtype=int)
+    order = LengthGroupedSampler(lengths, rows, seed=0, grouped=grouped).order()
     return np.maximum.reduceat(lengths[order], np.arange(0, len(order), rows))

@@ -79,9 +79,9 @@ def read_rows(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 def upgrade(row: dict[str, Any]) -> dict[str, Any]:
     """A row of any older form under the names of today; what it never had stays missing."""
+    row = row | {"settings": _BEFORE_THE_FLAG | row["settings"]}
     if row.get("format", 1) >= ROW_FORMAT:
         return row
-    row = dict(row)
     row["settings"] = row["settings"] | {
         name: _SPELLINGS[row["settings"][name]]
         for name in ("soft_label_loss_type", "softmax_regression_loss_type", "output_feature_loss_type")
@@ -110,6 +110,8 @@ def upgrade(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
+# What runs did before there was a flag for it.
+_BEFORE_THE_FLAG = {"validations_per_epoch": 2}
 _SPELLINGS = {"mse": "mean_square_error", "cosine": "cosine_distance"}
 
 

@@ -129,6 +129,13 @@ class Settings:
         minimum=1,
         unit="rows",
     )
+    validations_per_epoch: int = flag(
+        "how often in an epoch the hold-out is scored, to keep the best weights and to stop early; 1 saves time where "
+        "there are few training rows",
+        TRAINING,
+        default=2,
+        minimum=1,
+    )
     aug_scale: float = flag(
         "largest share of words that text augmentation changes, for all three models; the teacher's outputs are those "
         "of the original text (needs NLTK's WordNet)",
@@ -355,8 +362,6 @@ def identity(values: Mapping[str, Any], *, is_regression: bool) -> dict[str, Any
     """
     unused = {name for name, declared in FLAGS.items() if not declared.changes_result}
     unused.update(("dataset_path", "teacher_model", "student_model", "num_gpu", "precision"))
-    if values.get("aug_scale", 0) > 0:
-        unused.remove("num_workers")  # each process augments by random numbers of its own
     unused.update(_without_effect(values, is_regression=is_regression))
     return {name: value for name, value in values.items() if name not in unused}
 

@@ -68,6 +68,12 @@ def test_augmentation_reaches_the_rows_of_a_fit(nltk_data, checkpoints, tmp_path
     assert without.train_augmenter is None
     assert processor.train_augmenter.max_strength == 0.5
 
+    with_workers = make_options(checkpoints, "baseline", aug_scale=0.5, num_workers=2)
+    automm.fit(tmp_path / "workers", rows, RTE, with_workers)
+    by_workers = load(tmp_path / "workers").automm._learner._model.parameters()
+    for weight, other in zip(augmented._model.parameters(), by_workers, strict=True):
+        assert torch.equal(weight, other), "the numbers follow from seed, epoch and rows, whoever draws them"
+
     random.seed(1)
     read = Rows(processor, augmented._df_preprocessor, rows.train, augmented=True)
     token_rows = {tuple(read.batch([0])[processor.text_token_ids_key][0].tolist()) for _ in range(20)}

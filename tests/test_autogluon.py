@@ -54,7 +54,7 @@ def test_this_is_the_version_that_was_read():
 def test_overridden_methods_take_the_same_arguments():
     for name in ("get_datamodule_per_run", "get_litmodule_per_run"):
         assert parameters(getattr(Learner, name)) == parameters(getattr(BaseLearner, name)), name
-    for name in ("setup_distillation", "get_callbacks_per_run", "run_trainer", "top_k_average"):
+    for name in ("setup_distillation", "get_callbacks_per_run", "run_trainer", "top_k_average", "evaluate"):
         assert name in vars(Learner)
         assert callable(getattr(BaseLearner, name)), name
     assert {"trainer", "litmodule", "is_train"} <= parameters(BaseLearner.run_trainer)
@@ -76,18 +76,46 @@ def test_fit_calls_what_the_learner_overrides(checkpoints, tmp_path, folder, mon
 
         return record
 
-    for name in (*overridden, "run_trainer", "top_k_average"):
+    for name in (*overridden, "run_trainer", "top_k_average", "evaluate"):
         monkeypatch.setattr(Learner, name, record_calls(name))
     distill(automm.load(folder, RTE, verbosity="quiet"), checkpoints, tmp_path)
-    assert list(dict.fromkeys(called)) == [*overridden, "run_trainer", "top_k_average"], "in this order"
+    assert list(dict.fromkeys(called)) == [*overridden, "run_trainer", "top_k_average", "evaluate"], "in this order"
 
 
 def test_lines_that_the_learner_works_around():
     soup = inspect.getsource(BaseLearner.top_k_average)
     assert "if self._teacher_learner is not None:" in soup
-    assert "self.evaluate(self._tuning_data" in soup
+    assert soup.count("self.evaluate(self._tuning_data") == 2, "of the best checkpoint, and of each average"
     assert "teacher_predictor._learner" in inspect.getsource(MultiModalPredictor.fit)
     assert 'accelerator="gpu" if num_gpus > 0 else config.env.accelerator' in inspect.getsource(base)
+
+
+@pytest.mark.parametrize("task", ["rte", "stsb"])
+def test_averages_of_checkpoints_are_scored_once_each_and_as_autogluon_would(checkpoints, tmp_path, monkeypatch, task):
+    """Of the best checkpoint the score is known; of an average AutoGluon's own number is that of its own metric."""
+    scores = []
+    evaluate = Learner.evaluate
+
+    def record(self, data, metrics):
+        known = self._best_score
+        score = evaluate(self, data, metrics=metrics)
+        scores.append((known is not None, score, BaseLearner.evaluate(as_autogluon_has_it(self), data, metrics)))
+        return score
+
+    monkeypatch.setattr(Learner, "evaluate", record)
+    options = make_options(checkpoints, "baseline", glue_task=task, max_epochs=3, student_learning_rate=1e-2)
+    automm.fit(tmp_path / "model", rows_of(task), GLUE_TASKS[task], options)
+    assert [known for known, *_ in scores] == [True, False, False]
+    for _, ours, autogluons in scores:
+        assert list(ours) == list(autogluons)
+        assert ours == pytest.approx(autogluons, abs=1e-5)
+
+
+def as_autogluon_has_it(learner):
+    """The same learner, with the methods for predictions that ours has no use for."""
+    other = object.__new__(BaseLearner)
+    other.__dict__ = learner.__dict__ | {"_enable_progress_bar": False}
+    return other
 
 
 # --- Progress bars -------------------------------------------------------------------------------------------------
@@ -104,15 +132,13 @@ def test_predictor_shows_no_bar_of_lightnings(folder, trainers):
     assert [arguments["enable_progress_bar"] for arguments in trainers] == [False]
 
 
-def test_fit_shows_our_bar_alone_and_none_for_averaged_checkpoints(checkpoints, tmp_path, capfd, trainers):
+def test_fit_shows_our_bar_alone(checkpoints, tmp_path, capfd, trainers):
     options = make_options(checkpoints, "teacher", verbosity="normal", teacher_max_epochs=2)
     automm.fit(tmp_path / "model", rows_of("rte"), RTE, options)
     assert not re.search(r"Epoch \d+/\d+ |Predicting", "".join(capfd.readouterr()))
-    training, *evaluations = trainers
+    (training,) = trainers
     assert training["enable_progress_bar"] is True, "with False Lightning refuses a bar among the callbacks"
     assert [type(each) for each in training["callbacks"] if isinstance(each, ProgressBar)] == [FitProgress]
-    assert evaluations
-    assert not any(arguments["enable_progress_bar"] for arguments in evaluations)
 
 
 # --- Sizes ---------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from automm_distill import automm
-from automm_distill.automm import Teacher, lightning_modules, predictor
+from automm_distill.automm import Teacher, forward, lightning_modules
 from automm_distill.automm.learner import Learner
 from automm_distill.automm.tokenized_rows import Rows
 from automm_distill.devices import Device
@@ -254,9 +254,9 @@ def test_outputs_keep_no_hidden_states(teacher):
 
 def test_forward_passes_run_the_network_that_predict_runs(teacher, monkeypatch):
     outputs = []
-    run_model = predictor.run_model
+    run_model = forward.run_model
     monkeypatch.setattr(
-        predictor, "run_model", lambda model, batch: outputs.append(run_model(model, batch)) or outputs[-1]
+        forward, "run_model", lambda model, batch: outputs.append(run_model(model, batch)) or outputs[-1]
     )
     teacher.forward_passes(FRAME[:20], batch_size=8)()
     logits = [next(iter(output.values()))["logits"].numpy() for output in outputs]
@@ -429,8 +429,6 @@ def test_two_processes_train_the_student_that_one_process_trains(teacher, checkp
         "max_epochs": 2,
         "student_learning_rate": 1e-3,
         "output_feature_loss_weight": 1.0,
-        # AutoGluon would evaluate averages of checkpoints on all GPUs, too, and count them in a way that a CPU defeats.
-        "hyperparameters": {"optim.top_k_average_method": "best"},
     }
     targets = cached(teacher, ROWS, tmp_path)
     one_process = make_options(checkpoints, "student", batch_size=16, **options)

@@ -7,7 +7,7 @@ from automm_distill.automm.batches import LengthGroupedSampler
 
 
 def lengths_per_batch(sampler, lengths, batch):
-    order = np.array(list(sampler))
+    order = sampler.order()
     return [lengths[order[start : start + batch]] for start in range(0, len(order), batch)]
 
 
@@ -16,13 +16,15 @@ def lengths_per_batch(sampler, lengths, batch):
 def test_every_row_comes_once_per_epoch_in_another_order(rows, grouped):
     lengths = np.random.default_rng(0).integers(5, 100, rows)
     sampler = LengthGroupedSampler(lengths, 8, seed=1, grouped=grouped)
-    first = list(sampler)
+    first = sampler.order().tolist()
     assert sorted(first) == list(range(rows))
-    assert list(sampler) == first
+    assert list(sampler) == [(0, row) for row in first]
     sampler.set_epoch(1)
-    assert sorted(sampler) == list(range(rows))
+    second = sampler.order().tolist()
+    assert sorted(second) == list(range(rows))
+    assert list(sampler) == [(1, row) for row in second]
     if rows > 8:
-        assert list(sampler) != first
+        assert second != first
 
 
 def test_grouped_batches_need_little_padding_and_come_in_random_order():
@@ -40,7 +42,7 @@ def test_grouped_batches_need_little_padding_and_come_in_random_order():
 def test_several_devices_share_the_rows_and_get_batches_of_similar_length():
     lengths = np.random.default_rng(0).geometric(0.02, 403) + 3
     shares = [LengthGroupedSampler(lengths, 8, seed=1, grouped=True, replicas=2, rank=rank) for rank in (0, 1)]
-    orders = [list(share) for share in shares]
+    orders = [share.order().tolist() for share in shares]
     assert len(orders[0]) == len(orders[1]) == 202
     assert set(orders[0]) | set(orders[1]) == set(range(403))
     both = [lengths_per_batch(share, lengths, 8)[:25] for share in shares]

@@ -247,11 +247,6 @@ def test_what_can_change_a_result_is_part_of_its_identity(argv):
     assert parse("glue", *argv).identity != parse("glue").identity
 
 
-def test_workers_count_where_each_augments_by_its_own_random_numbers():
-    augmented = ["--aug_scale", "0.1"]
-    assert parse("glue", *augmented, "--num_workers", "4").identity != parse("glue", *augmented).identity
-
-
 @pytest.mark.parametrize(
     ("argv", "lines"),
     [

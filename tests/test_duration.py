@@ -58,13 +58,14 @@ def test_time_as_people_say_it(seconds: float, words: str) -> None:
 @pytest.mark.parametrize(
     ("role", "gpus", "settings", "expected"),
     [
-        # 3 epochs of 64 rows in 2 steps, 2 * 32 rows validated; 3 more validations; 50 + 32 rows predicted.
-        ("student", 0, {}, 3 * (64 + 2 * 5 + 2 * 3.2) + 3 * 3.2 + 8.2),
-        ("student", 2, {}, 3 * (32 + 2 * 5 + 2 * 1.6) + 3 * 1.6 + 8.2),
+        # 3 epochs of 64 rows in 2 steps, 2 * 32 rows validated; 2 more validations; 50 + 32 rows predicted.
+        ("student", 0, {}, 3 * (64 + 2 * 5 + 2 * 3.2) + 2 * 3.2 + 8.2),
+        ("student", 2, {}, 3 * (32 + 2 * 5 + 2 * 1.6) + 2 * 1.6 + 8.2),
+        ("student", 0, {"validations_per_epoch": 1}, 3 * (64 + 2 * 5 + 3.2) + 2 * 3.2 + 8.2),
         ("student", 0, {"time_limit": 100}, 100 + 8.2),
         # The teacher reads the student's 64 rows too: once, or in each of the student's 3 epochs.
-        ("teacher", 0, {}, (64 + 2 * 5 + 2 * 3.2) + 3 * 3.2 + 6.4 + 8.2),
-        ("teacher", 0, {"teacher_outputs": "online"}, (64 + 2 * 5 + 2 * 3.2) + 3 * 3.2 + 3 * 6.4 + 8.2),
+        ("teacher", 0, {}, (64 + 2 * 5 + 2 * 3.2) + 2 * 3.2 + 6.4 + 8.2),
+        ("teacher", 0, {"teacher_outputs": "online"}, (64 + 2 * 5 + 2 * 3.2) + 2 * 3.2 + 3 * 6.4 + 8.2),
     ],
 )
 def test_seconds_of_a_model_by_hand(checkpoints, tmp_path, role, gpus, settings, expected):

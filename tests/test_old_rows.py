@@ -102,6 +102,7 @@ def test_old_rows_have_the_names_of_today(tmp_path, number):
 @pytest.mark.parametrize("number", range(4))
 def test_old_settings_are_in_their_canonical_form(number):
     recorded = recorded_settings(read_rows(NEWEST)[0][number])
+    assert recorded["validations_per_epoch"] == 2, "AutoGluon's, before there was a flag"
     today = asdict(Settings(**recorded))
     assert {name: today[name] for name in recorded} == recorded
     assert today.keys() - recorded.keys() == {"no_timing"}, "flags that there were not"

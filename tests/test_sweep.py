@@ -112,10 +112,6 @@ def test_grid_over_devices_is_refused(tmp_path):
         plan(tmp_path, num_gpu=["0", "1"])
 
 
-def test_loading_processes_count_where_they_augment(tmp_path):
-    assert len(plan(tmp_path, "--aug_scale", "0.1", num_workers=["0", "4"])) == 4
-
-
 @pytest.mark.parametrize(
     ("entry", "complaint"),
     [

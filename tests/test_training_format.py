@@ -17,13 +17,14 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from automm_distill import automm, cache, training
 from automm_distill.automm.batches import LengthGroupedSampler
 from automm_distill.automm.lightning_modules import FineTuneModule
+from automm_distill.automm.random_numbers import CpuDropout, pass_seed, seed_torch
 from automm_distill.inputs.checkpoints.finding import Checkpoint
 from automm_distill.losses import TERMS, DistillationLoss, DistillationSpec, LogitMapping
 from automm_distill.versions import TRAINING_FORMAT
 
 from .fits import RTE, cached, load, make_options, rows_of
 
-FORMAT_OF_THESE_VALUES = 2
+FORMAT_OF_THESE_VALUES = 3
 
 ORDER = {
     "first epoch": [1, 10, 17, 5, 15, 7, 14, 2, 8, 4, 16, 11, 6, 13, 0, 9, 12, 3],
@@ -60,6 +61,9 @@ OPTIMIZER = {
     "amsgrad": False,
     "fused": True,
 }
+# Which of 16 elements a pass drops, and what torch itself draws in it.
+DROPPED = [5, 7, 13, 14]
+DRAWN = 0.11336
 TRAINING_LOOP = {
     "clip": (1, "norm"),
     "passes": 2,
@@ -99,15 +103,25 @@ def test_another_training_format_is_another_cache_entry(monkeypatch):
 def test_order_of_rows():
     lengths = np.array([9, 3, 7, 5, 12, 4, 8, 6, 11, 10, 3, 14, 5, 9, 7, 6, 13, 4])
     grouped = LengthGroupedSampler(lengths, 4, seed=123, grouped=True)
-    order: dict[str, Any] = {"first epoch": list(grouped)}
+    order: dict[str, Any] = {"first epoch": grouped.order().tolist()}
     grouped.set_epoch(1)
-    order["second epoch"] = list(grouped)
-    order["not grouped"] = list(LengthGroupedSampler(lengths, 4, seed=123, grouped=False))
-    order["second device"] = list(LengthGroupedSampler(lengths, 4, seed=123, grouped=True, replicas=2, rank=1))
+    order["second epoch"] = grouped.order().tolist()
+    order["not grouped"] = LengthGroupedSampler(lengths, 4, seed=123, grouped=False).order().tolist()
+    second_device = LengthGroupedSampler(lengths, 4, seed=123, grouped=True, replicas=2, rank=1)
+    order["second device"] = second_device.order().tolist()
     many = np.arange(2000) * 37 % 101 + 3  # several pools of batches
-    rows = np.array(list(LengthGroupedSampler(many, 4, seed=123, grouped=True)), dtype="<i8")
+    rows = LengthGroupedSampler(many, 4, seed=123, grouped=True).order().astype("<i8")
     order["checksum of many rows"] = zlib.crc32(rows.tobytes())
     unchanged("the order of rows", order, ORDER)
+
+
+def test_random_numbers():
+    source = pass_seed(123, epoch=4, number=5, device=1)
+    with CpuDropout(source):
+        dropped = (torch.nn.functional.dropout(torch.ones(16), 0.4) == 0).nonzero().flatten().tolist()
+    unchanged("dropout", dropped, DROPPED)
+    seed_torch(source)
+    unchanged("the seed of a pass", five_digits(torch.rand(())), DRAWN)
 
 
 def losses_of(labels: torch.Tensor, mapping: LogitMapping, **spec: Any) -> dict[str, float]:

@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, DistributedSampler
 
+from automm_distill.automm.random_numbers import seeded_python
 from automm_distill.automm.teacher import TeacherTargetSource
 from automm_distill.automm.tokenized_rows import Rows
 
@@ -17,7 +18,10 @@ POOL_BATCHES = 50
 LENGTH_NOISE = 0.05
 
 
-class LengthGroupedSampler(DistributedSampler[int]):
+Sample = tuple[int, int]  # an epoch and a row: all that the numbers which augment the row may follow from
+
+
+class LengthGroupedSampler(DistributedSampler[Sample]):
     """A new random order in each epoch, in which a batch holds rows of about the same length and needs little padding.
 
     The rows are shuffled and divided into pools of :data:`POOL_BATCHES` batches. Each pool is sorted by length, with
@@ -40,13 +44,18 @@ class LengthGroupedSampler(DistributedSampler[int]):
         self.step = batch_size * replicas  # rows that all devices process at the same time
         self.grouped = grouped
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[Sample]:
+        return iter([(self.epoch, row) for row in self.order().tolist()])
+
+    def order(self) -> np.ndarray:
+        """The rows of this epoch for this device, shape (rows,)."""
         random = np.random.default_rng((self.seed, self.epoch))
         order = random.permutation(len(self.lengths))
         if self.grouped:
             order = self._group(order, random)
         order = np.resize(order, self.total_size)  # each device gets as many: the first rows come twice
-        return iter(order[self.rank :: self.num_replicas].tolist())
+        ours: np.ndarray = order[self.rank :: self.num_replicas]
+        return ours
 
     def _group(self, order: np.ndarray, random: np.random.Generator) -> np.ndarray:
         batches: list[np.ndarray] = []
@@ -100,7 +109,7 @@ class TrainRows(LightningDataModule):
             rank=trainer.global_rank if trainer else 0,
         )
         return _loader(
-            len(self.train),
+            _Itself(),
             self.train_batch,
             self.batch_size,
             self.on_gpu,
@@ -111,33 +120,29 @@ class TrainRows(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Called by Lightning in each process that trains."""
-        return _loader(len(self.validation), self.validation.batch, self.batch_size, self.on_gpu)
+        return _loader(range(len(self.validation)), self.validation.batch, self.batch_size, self.on_gpu)
 
-    def train_batch(self, indices: Sequence[int]) -> dict[str, Any]:
+    def train_batch(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """Tokens and labels of these rows and, under "teacher", what its targets are computed from."""
-        batch: dict[str, Any] = self.train.batch(indices)
+        indices = [row for _, row in samples]
+        if self.train.augmented:
+            with seeded_python(self.seed, *samples[0]):
+                batch: dict[str, Any] = self.train.batch(indices)
+        else:
+            batch = self.train.batch(indices)
         if self.targets is not None:
             batch["teacher"] = self.targets.batch(indices)
         return batch
 
 
-class PredictRows(LightningDataModule):
-    """Batches to predict, in the order of the rows."""
+class _Itself:
+    """A data set whose elements are their own indices."""
 
-    def __init__(self, rows: Rows, *, batch_size: int, on_gpu: bool) -> None:
-        super().__init__()
-        self.rows, self.batch_size, self.on_gpu = rows, batch_size, on_gpu
-
-    def predict_dataloader(self) -> DataLoader[Any]:
-        """Called by Lightning."""
-        return _loader(len(self.rows), self.rows.batch, self.batch_size, self.on_gpu)
+    def __getitem__(self, index: Sample) -> Sample:
+        return index
 
 
 def _loader(
-    count: int,
-    batch: Callable[[Sequence[int]], dict[str, torch.Tensor]],
-    batch_size: int,
-    on_gpu: bool,
-    **kwargs: Any,
+    rows: Any, batch: Callable[[Sequence[Any]], dict[str, torch.Tensor]], batch_size: int, on_gpu: bool, **kwargs: Any
 ) -> DataLoader[Any]:
-    return DataLoader(range(count), batch_size=batch_size, collate_fn=batch, pin_memory=on_gpu, **kwargs)  # type: ignore[arg-type]
+    return DataLoader(rows, batch_size=batch_size, collate_fn=batch, pin_memory=on_gpu, **kwargs)

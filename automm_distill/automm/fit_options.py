@@ -54,11 +54,9 @@ class FitOptions:
         """The options that can change a fine-tuned model, as plain values: part of its key in the cache.
 
         The path of the checkpoint cannot (its content is a part of the key by itself), nor can verbosity, nor the
-        number of processes that load rows, unless there is augmentation: each of them has its own random numbers.
+        number of processes that load rows.
         """
-        without_effect = {"model.hf_text.checkpoint_name", "env.num_workers_inference"}
-        if not self.hyperparameters["model.hf_text.text_trivial_aug_maxscale"]:
-            without_effect.add("env.num_workers")
+        without_effect = {"model.hf_text.checkpoint_name", "env.num_workers", "env.num_workers_inference"}
         return {
             "hyperparameters": {
                 name: value for name, value in self.hyperparameters.items() if name not in without_effect
@@ -95,6 +93,7 @@ def fit_options(
         "optim.lr": getattr(settings, f"{prefix}_learning_rate"),
         "optim.weight_decay": getattr(settings, f"{prefix}_weight_decay"),
         "optim.log_every_n_steps": 1,
+        "optim.val_check_interval": 1 / settings.validations_per_epoch,
         "env.batch_size": settings.batch_size,
         "env.per_gpu_batch_size": settings.per_gpu_batch_size,
         "env.num_workers": settings.num_workers,

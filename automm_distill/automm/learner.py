@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+import yaml
+from autogluon.multimodal.constants import BEST_K_MODELS_FILE, LOGITS
 from autogluon.multimodal.learners.base import BaseLearner
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from automm_distill.automm.batches import PredictRows, TrainRows
+from automm_distill.automm.batches import TrainRows
 from automm_distill.automm.fit_options import FitOptions
+from automm_distill.automm.forward import forward
 from automm_distill.automm.lightning_modules import DistillModule, FineTuneModule
 from automm_distill.automm.progress import FitProgress
 from automm_distill.automm.teacher import Teacher, TeacherTargetSource
@@ -42,6 +46,9 @@ class Learner(BaseLearner):
     _targets: TeacherTargetSource | None
     _validation_rows: Rows
 
+    _module: FineTuneModule  # set by get_litmodule_per_run
+    _best_score: float | None  # of the best checkpoint, until evaluate is asked for it
+
     def setup_distillation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """In place of utils/distillation.py:16, which renames the teacher and makes it give features per column."""
         return {}
@@ -57,18 +64,12 @@ class Learner(BaseLearner):
     ) -> Any:
         """In place of learners/base.py:864: rows tokenised once, in batches of about the same length."""
         (processor,) = data_processors["text"]
-        if not is_train:  # AutoGluon scores averaged checkpoints on the validation rows (learners/base.py:1448)
-            same = predict_data is self._tuning_data
-            rows = self._validation_rows if same else Rows(processor, df_preprocessor, predict_data)
-            return PredictRows(rows, batch_size=per_gpu_batch_size, on_gpu=self.options.on_gpu)
         self._student_preprocessor = df_preprocessor
         (label_processor,) = data_processors["label"]
         key = label_processor.label_key
         train = Rows(processor, df_preprocessor, self._train_data, label_key=key, augmented=True)
         self._validation_rows = Rows(processor, df_preprocessor, self._tuning_data, label_key=key)
-        longest_first = np.argsort(-self._validation_rows.lengths, kind="stable")
-        self._validation_rows.reorder(longest_first)
-        self._tuning_data = self._tuning_data.iloc[longest_first]
+        self._validation_rows.reorder(np.argsort(-self._validation_rows.lengths, kind="stable"))
         teacher = self._teacher_learner
         self._targets = teacher.targets_for(self._train_data) if teacher is not None else None
         return TrainRows(
@@ -91,9 +92,7 @@ class Learner(BaseLearner):
         distillation_kwargs: Mapping[str, Any] = MappingProxyType({}),
         is_train: bool = True,
     ) -> Any:
-        """In place of learners/base.py:930, with our modules for training."""
-        if not is_train:
-            return super().get_litmodule_per_run(optim_kwargs=optim_kwargs, is_train=False)
+        """In place of learners/base.py:930, with our modules."""
         arguments = {
             "options": self.options,
             "progress_file": Path(self._save_path) / "progress.json",
@@ -104,11 +103,13 @@ class Learner(BaseLearner):
         }
         teacher, targets = self._teacher_learner, self._targets
         if teacher is None or targets is None:
-            return FineTuneModule(**arguments)
+            self._module = FineTuneModule(**arguments)
+            return self._module
         # data/preprocess_dataframe.py:82: the scale of a regression's labels, fitted on this student's training rows.
         label_scaler = self._student_preprocessor._label_scaler
         classes = sorted(self._train_data[self._label_column].unique().tolist()) if teacher.classes else None
-        return DistillModule(targets, teacher.head, teacher.logit_mapping(classes, label_scaler), **arguments)
+        self._module = DistillModule(targets, teacher.head, teacher.logit_mapping(classes, label_scaler), **arguments)
+        return self._module
 
     def get_callbacks_per_run(self, *args: Any, **kwargs: Any) -> list[Any]:
         """As in learners/base.py:971, with our progress bar.
@@ -116,35 +117,62 @@ class Learner(BaseLearner):
         Checkpoints hold weights only: an interrupted fit is never resumed.
         """
         callbacks = super().get_callbacks_per_run(*args, **kwargs)
-        if kwargs.get("is_train", True):
-            metric, larger_is_better = kwargs["litmodule"].validation_metric_name, self._minmax_mode == "max"
-            callbacks.append(FitProgress(self.options, metric, larger_is_better=larger_is_better))
+        metric, larger_is_better = kwargs["litmodule"].validation_metric_name, self._minmax_mode == "max"
+        callbacks.append(FitProgress(self.options, metric, larger_is_better=larger_is_better))
         for callback in callbacks:
             if isinstance(callback, ModelCheckpoint):
                 callback.save_weights_only = True
         return callbacks
 
     def init_trainer_per_run(self, *args: Any, **kwargs: Any) -> Any:
-        """As in learners/base.py:1118, in the precision of the options.
+        """As in learners/base.py:1118, in the precision of the options, and without validation before the first step.
 
         AutoGluon forces 32 on a CPU (utils/precision.py:68), whose bf16 autocast it does not know. The configuration
         that is saved keeps AutoGluon's choice: it is how the finished model predicts.
         """
-        if kwargs.get("is_train", True):
-            kwargs["precision"] = self.options.hyperparameters["env.precision"]
-        return super().init_trainer_per_run(*args, **kwargs)
+        trainer = super().init_trainer_per_run(*args, **kwargs | {"precision": self._precision})
+        trainer.num_sanity_val_steps = 0
+        return trainer
 
     def run_trainer(self, trainer: Any, litmodule: Any, *args: Any, **kwargs: Any) -> Any:
         """As in learners/base.py:1194, then read the progress file that the training module left."""
         outcome = super().run_trainer(trainer, litmodule, *args, **kwargs)
-        if kwargs.get("is_train", True):
-            self.progress = json.loads(litmodule.progress_file.read_text())
-            litmodule.progress_file.unlink()
-            # learners/base.py:280, read at :1186 for each evaluation of averaged checkpoints: no bar of Lightning's.
-            self._enable_progress_bar = False
+        self.progress = json.loads(litmodule.progress_file.read_text())
+        litmodule.progress_file.unlink()
         return outcome
 
-    def top_k_average(self, *args: Any, **kwargs: Any) -> Any:
+    def top_k_average(self, save_path: str, *args: Any, **kwargs: Any) -> Any:
         """As in learners/base.py:1391, without the teacher: AutoGluon renames the weights of a distilled student."""
         self._teacher_learner = None
-        return super().top_k_average(*args, **kwargs)
+        saved = Path(save_path) / BEST_K_MODELS_FILE
+        scores = list(yaml.safe_load(saved.read_text()).values()) if saved.exists() else []
+        self._best_score = max(scores, default=None) if self._minmax_mode == "max" else min(scores, default=None)
+        return super().top_k_average(save_path, *args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """In place of learners/base.py:1823, which ``top_k_average`` calls with the validation rows.
+
+        First for the best checkpoint (learners/base.py:1448), whose score is known since it was saved, then for each
+        average. All are computed as during the fit: by the same metric, in the same precision, on the same device.
+        """
+        score, self._best_score = self._best_score, None
+        return {self._eval_metric_name: self._validation_score() if score is None else score}
+
+    @property
+    def _precision(self) -> str:
+        precision: str = self.options.hyperparameters["env.precision"]
+        return precision
+
+    def _validation_score(self) -> float:
+        """Of the current weights."""
+        module, rows, size = self._module, self._validation_rows, self._config.env.per_gpu_batch_size
+        device = torch.device("cuda" if self.options.on_gpu else "cpu")
+        model, metric = self._model.to(device).eval(), module.validation_metric.to(device)
+        metric.reset()
+        for start in range(0, len(rows), size):
+            batch = rows.batch(range(start, min(start + size, len(rows))))
+            logits = forward(model, batch, device, self._precision)[LOGITS]
+            # optim/lit_module.py:255, the part of a validation step that knows the metrics' arguments.
+            module._compute_metric_score(metric, module.custom_metric_func, logits, batch[model.label_key].to(device))
+        model.to("cpu")
+        return float(metric.compute())

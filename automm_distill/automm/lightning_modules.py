@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from autogluon.multimodal.optim.lr import apply_single_lr, get_lr_scheduler
 from torch import Tensor, nn
 
 from automm_distill.automm.fit_options import FitOptions
+from automm_distill.automm.random_numbers import CpuDropout, pass_seed, seed_torch
 from automm_distill.automm.teacher import TeacherTargetSource
 from automm_distill.devices import prepare_arithmetic
 from automm_distill.loss_log import LossLog
@@ -72,6 +74,11 @@ class FineTuneModule(LitModule):
         )
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """In place of optim/lit_module.py:309: random numbers that follow from seed, epoch and pass."""
+        with self._random_numbers(batch_idx):
+            return self._training_loss(batch, batch_idx)
+
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Called by Lightning after each pass: remember where the loss stopped being finite."""
         loss = outputs["loss"]
@@ -85,6 +92,16 @@ class FineTuneModule(LitModule):
         """Write the progress file: with several GPUs, the process that called ``fit`` is not one that trains."""
         if self.trainer.is_global_zero:
             self.progress_file.write_text(json.dumps(self._progress()))
+
+    def _training_loss(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        loss: Tensor = super().training_step(batch, batch_idx)
+        return loss
+
+    def _random_numbers(self, batch_idx: int) -> AbstractContextManager[Any]:
+        source = pass_seed(self.options.seed, self.current_epoch, batch_idx, self.trainer.global_rank)
+        seed_torch(source)
+        on_cpu = self.device.type == "cpu"
+        return CpuDropout(source) if on_cpu and not self.options.compile else nullcontext()
 
     def _add_parameters(self, optimizer: torch.optim.Optimizer) -> None:
         """Give the optimizer more than the model's parameters."""
@@ -133,8 +150,7 @@ class DistillModule(FineTuneModule):
         """Called by Lightning: free the device of the teacher."""
         self._targets.to(torch.device("cpu"))
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """In place of optim/lit_module.py:309."""
+    def _training_loss(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         student = run_model(self.model, batch)[self.model.prefix]
         logits, feature = student[LOGITS], student[FEATURES]
         terms = self._loss.terms(

@@ -13,11 +13,10 @@ import pandas as pd
 import torch
 from autogluon.multimodal import MultiModalPredictor
 from autogluon.multimodal.constants import FEATURES, LOGITS
-from autogluon.multimodal.models.utils import run_model
-from autogluon.multimodal.utils.precision import get_precision_context
 from scipy.special import softmax
 
 from automm_distill.automm.fit_options import PRECISION_NAMES, VERBOSITY
+from automm_distill.automm.forward import forward
 from automm_distill.automm.tokenized_rows import Rows
 from automm_distill.errors import NotFiniteError
 from automm_distill.progress import batch_starts
@@ -68,14 +67,14 @@ class Predictor:
         rows = self._rows(frame)
         order = np.argsort(-rows.lengths, kind="stable")
         size = self.predict_batch_size
-        forward, model = self._forward(precision), self.automm._learner._model
+        run, model = self._forward(precision), self.automm._learner._model
         results = {
             LOGITS: np.empty((len(order), model.head.out_features), dtype=np.float32),
             FEATURES: np.empty((len(order), model.out_features), dtype=np.float32),
         }
         for start in batch_starts("reading", len(order), size):
             chosen = order[start : start + size]
-            output = forward(rows.batch(chosen))
+            output = run(rows.batch(chosen))
             for kind, array in results.items():
                 array[chosen] = output[kind].float().cpu().numpy()
         model.to("cpu")  # the next fit may need the GPU's memory
@@ -113,7 +112,7 @@ class Predictor:
         """
         rows = self._rows(frame)
         order = np.argsort(-rows.lengths, kind="stable")
-        forward = self._forward()
+        run_batch = self._forward()
         batches = [
             {key: value.to(self._device) for key, value in rows.batch(order[start : start + batch_size]).items()}
             for start in range(0, len(order), batch_size)
@@ -121,7 +120,7 @@ class Predictor:
 
         def run() -> None:
             for batch in batches:
-                forward(batch)
+                run_batch(batch)
 
         return run
 
@@ -135,17 +134,10 @@ class Predictor:
 
     def _forward(self, precision: str | None = None) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
         """A function from a batch to its logits and features; the network is on its device afterwards."""
-        # As predict(realtime=True) does it (utils/inference.py:187); there is no public access to a forward pass.
-        learner = self.automm._learner
-        device = self._device
+        learner, device = self.automm._learner, self._device
         arithmetic = PRECISION_NAMES[precision] if precision else learner._config.env.precision
         model = learner._model.to(device).eval()
-
-        def forward(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            with get_precision_context(precision=arithmetic, device_type=device.type), torch.inference_mode():
-                return run_model(model, {key: value.to(device) for key, value in batch.items()})[model.prefix]
-
-        return forward
+        return lambda batch: forward(model, batch, device, arithmetic)
 
 
 def load(folder: Path, task: Task, *, verbosity: str = "normal") -> Predictor:

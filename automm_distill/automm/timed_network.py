@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from autogluon.multimodal.models.hf_text import HFAutoModelForTextPrediction
 from autogluon.multimodal.utils.precision import get_precision_context
 
 from automm_distill.automm.fit_options import PRECISION_NAMES
+from automm_distill.automm.random_numbers import CpuDropout, pass_seed
 from automm_distill.devices import Device
 
 BYTES = 256
@@ -45,7 +47,8 @@ class TimedNetwork:
         """Of one forward and backward pass over ``rows`` rows of ``tokens`` tokens."""
         self.network.train()
         self.optimizer.zero_grad()
-        return self._seconds(lambda batch: self._logits(batch).square().mean().backward(), rows, tokens)
+        with CpuDropout(pass_seed(0, 0, 0)) if self.device.type == "cpu" else nullcontext():
+            return self._seconds(lambda batch: self._logits(batch).square().mean().backward(), rows, tokens)
 
     def forward_seconds(self, rows: int, tokens: int) -> float:
         """Of one forward pass, as in validation and prediction."""
