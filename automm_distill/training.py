@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from automm_distill import __version__, automm, cache, teacher_outputs
+from automm_distill import __version__, automm, cache, kept_predictions, teacher_outputs
 from automm_distill.automm import FitOptions, Predictor, Teacher
 from automm_distill.divergence import explained, warn_if_diverged
 from automm_distill.evaluation import scores
@@ -73,7 +74,17 @@ def finetune_or_load(role: str, context: RunContext) -> TrainedModel:
     if from_cache:
         log.info("loaded the %s: %s", role, path)
     training_info = training_info | {"from_cache": from_cache, "path": str(path.resolve())}
-    return _score(role, predictor, training_info, context, time.monotonic() - start)
+    seconds, weights_hash = time.monotonic() - start, training_info["weights_hash"]
+    return _score(
+        role,
+        predictor,
+        training_info,
+        context,
+        seconds,
+        lambda rows: kept_predictions.get_or_predict(
+            path, weights_hash, rows, context.task.model_columns, predictor.predict
+        ),
+    )
 
 
 def is_cached(role: str, context: RunContext) -> bool:
@@ -137,7 +148,7 @@ def distill(targets: Teacher, run_folder: Path, context: RunContext) -> TrainedM
     warn_if_diverged("student", training_info, settings, context.device.precision)
     student = automm.load(run_folder / "student", context.task, verbosity=settings.verbosity)
     training_info |= {"seconds": seconds, "path": str((run_folder / "student").resolve())}
-    return _score("student", student, training_info, context, seconds)
+    return _score("student", student, training_info, context, seconds, student.predict)
 
 
 def load_teacher_now(teacher: TrainedModel, context: RunContext) -> Predictor:
@@ -186,11 +197,16 @@ def _load(folder: Path, manifest: Mapping[str, Any], context: RunContext) -> tup
 
 
 def _score(
-    role: str, predictor: Predictor, training_info: dict[str, Any], context: RunContext, seconds: float
+    role: str,
+    predictor: Predictor,
+    training_info: dict[str, Any],
+    context: RunContext,
+    seconds: float,
+    predict: Callable[[pd.DataFrame], np.ndarray],
 ) -> TrainedModel:
     log.info("scoring the %s on %s rows", role, f"{sum(map(len, context.eval_sets.values())):,}")
     with explained(role, context.settings, context.device.precision):
-        predictions, prediction_seconds = _timed(lambda: scores.predict(predictor, context.eval_sets))
+        predictions, prediction_seconds = _timed(lambda: scores.predict(predict, context.eval_sets))
     return TrainedModel(predictor, training_info, predictions, {role: seconds, "prediction": prediction_seconds})
 
 

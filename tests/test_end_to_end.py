@@ -116,7 +116,14 @@ def test_glue_run_ends_in_a_table_a_row_and_a_student_that_a_new_process_loads(f
     assert np.stack(frame["student_probabilities"]) == pytest.approx(again, abs=1e-6)
 
 
-def test_resume_trains_only_the_student_and_a_new_seed_trains_everything(flags, tmp_path, capfd):
+def test_resume_trains_only_the_student_and_a_new_seed_trains_everything(flags, tmp_path, capfd, monkeypatch):
+    predicted = []
+    predict = automm.Predictor.predict
+    monkeypatch.setattr(
+        automm.Predictor,
+        "predict",
+        lambda self, frame: predicted.append(Path(self.automm.path).name) or predict(self, frame),
+    )
     run = ("--glue_task", "rte", *flags)
     assert glue(*run) == 0
     assert glue(*run, "--resume", "--output_feature_loss_weight", "0.5") == 0
@@ -127,6 +134,11 @@ def test_resume_trains_only_the_student_and_a_new_seed_trains_everything(flags, 
     assert [other_seed["training"][role]["from_cache"] for role in ("teacher", "baseline")] == [False, False]
     for role in ("teacher", "baseline"):
         assert resumed["scores"]["test"]["accuracy"][role] == first["scores"]["test"]["accuracy"][role]
+    every = ["teacher", "baseline", "student"]
+    assert [name.partition("-")[0] for name in predicted] == [*every, "student", *every], "kept with the cache entry"
+    kept, made = (pd.read_parquet(row["paths"]["predictions"]) for row in (resumed, first))
+    for role in ("teacher", "baseline"):
+        assert np.array_equal(*(np.stack(frame[f"{role}_probabilities"]) for frame in (kept, made)))
     assert resumed["paths"]["student"] != first["paths"]["student"]
     entries = sorted(path.name.split("-")[0] for path in (tmp_path / "cache").iterdir() if path.is_dir())
     assert entries == ["baseline", "baseline", "outputs", "outputs", "teacher", "teacher"]

@@ -36,7 +36,7 @@ def test_half_written_last_line_spoils_no_other(tmp_path):
 
 
 def test_line_separators_within_a_row_break_no_line(tmp_path):
-    row = {"format": 2, "settings": {"dataset_path": "odd\u2028name"}}
+    row = {"format": 2, "settings": {"dataset_path": "odd\u2028name", "validations_per_epoch": 2}}
     append_row(tmp_path, row)
     assert read_rows(tmp_path / "results.jsonl") == ([row], 0)
 

@@ -4,9 +4,9 @@
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,6 @@ import pandas as pd
 from automm_distill.evaluation import bootstrap, metrics
 from automm_distill.evaluation.verdict import why_not_judged
 from automm_distill.tasks import Task
-
-if TYPE_CHECKING:
-    from automm_distill.automm import Predictor
 
 POOLED = "all"  # the union of the test sets of several languages
 VALIDATION = "validation"  # the hold-out among the evaluation sets
@@ -26,9 +23,11 @@ Scores = dict[str, dict[str, dict[str, float | None]]]
 log = logging.getLogger(__name__)
 
 
-def predict(model: "Predictor", tests: Mapping[str, pd.DataFrame]) -> dict[str, np.ndarray]:
-    """The model's outputs per test set, each row read once."""
-    together = model.predict(pd.concat(tests.values(), ignore_index=True))
+def predict(
+    predict_rows: Callable[[pd.DataFrame], np.ndarray], tests: Mapping[str, pd.DataFrame]
+) -> dict[str, np.ndarray]:
+    """A model's outputs per test set, of all rows at once."""
+    together = predict_rows(pd.concat(tests.values(), ignore_index=True))
     ends = np.cumsum([len(frame) for frame in tests.values()])
     return dict(zip(tests, np.split(together, ends[:-1]), strict=True))
 
