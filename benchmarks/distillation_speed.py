@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,31 +29,16 @@ from scipy import stats
 from automm_distill import logs
 from automm_distill.command import DONE, Parser, guarded
 from automm_distill.errors import TrainingError, UserError
+from automm_distill.evaluation import bootstrap, metrics
 from automm_distill.inputs.demo import Shape, make_checkpoint
 from automm_distill.inputs.rows import splits
 from automm_distill.inputs.rows.cleaning import clean
 from automm_distill.inputs.rows.raw_rows import read_splits
-from automm_distill.tasks import GLUE_TASKS
+from automm_distill.tasks import GLUE_TASKS, Task
+from benchmarks.variants import DEFAULT_VARIANTS, DIFFERENCES, RATIOS, VARIANTS
 
 ROOT = Path(__file__).parent.parent
-TASK = GLUE_TASKS["qnli"]
-VARIANTS = {
-    "stock": "AutoGluon's distiller, its micro-batch of 8",
-    "stock_ours": "AutoGluon's distiller, our micro-batch",
-    "cold": "ours, the teacher's outputs computed",
-    "warm": "ours, the teacher's outputs on disk",
-    "warm_half": "ours, the same in half precision",
-    "plain": "the student fine-tuned, our loader",
-    "plain_stock": "the student fine-tuned, AutoGluon's loader",
-}
-DEFAULT_VARIANTS = [variant for variant in VARIANTS if variant != "warm_half"]
-RATIOS = [
-    ("stock", "cold"),
-    ("stock", "warm"),
-    ("stock_ours", "warm"),
-    ("warm", "plain"),
-    ("plain_stock", "plain"),
-]
+TASKS = [name for name, task in GLUE_TASKS.items() if task.test_splits == (("test", "validation"),)]
 
 Job = dict[str, Any]  # what fits.py is asked for
 Run = dict[str, Any]  # one measurement: see fits.run, with rows, round and variant
@@ -76,10 +62,11 @@ def benchmark(args: argparse.Namespace) -> int:
     # Folders of this machine say nothing to a reader of the report.
     known = {name: Path(value).name if isinstance(value, str) else value for name, value in vars(args).items()}
     runs: list[Run] = []
-    report = {"settings": known, "machine": machine(), "runs": runs}
+    report: dict[str, Any] = {"settings": known, "machine": machine(), "runs": []}
     with tempfile.TemporaryDirectory(prefix="distillation-speed-", dir=args.scratch) as folder:
         for run in timed_runs(args, Path(folder)):
             runs.append(run)
+            report["runs"].append({key: value for key, value in run.items() if key not in ("truth", "predicted")})
             console.print(
                 f"{run['rows']:>6} rows  round {run['round'] + 1}  {run['variant']:<12} {run['seconds']:7.1f} s"
             )
@@ -92,15 +79,19 @@ def benchmark(args: argparse.Namespace) -> int:
 
 def timed_runs(args: argparse.Namespace, folder: Path) -> Iterator[Run]:
     """The measurements, one after the other, after the teacher that all of them share has been trained."""
-    train = read_rows(args, folder)
+    task = GLUE_TASKS[args.task]
+    train = read_rows(args, task, folder)
     teacher_model, student_model = args.teacher_model, args.student_model
     if args.wide:
-        teacher_model, student_model = wide_pair(train, folder)
+        teacher_model, student_model = wide_pair(train, task, folder)
     base = dict(
+        task=args.task,
         teacher_model=teacher_model,
         student_model=student_model,
         epochs=args.epochs,
+        batch_size=args.batch_size,
         per_gpu_batch_size=args.per_gpu_batch_size,
+        learning_rate=args.learning_rate,
         num_gpu=args.num_gpu,
         all_losses=args.all_losses,
         folder=str(folder),
@@ -129,7 +120,8 @@ def get_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--dataset_path", required=True, help="folder with qnli/train.parquet and validation.parquet")
+    parser.add_argument("--dataset_path", required=True, help="folder with the task's rows, as the scripts read it")
+    parser.add_argument("--task", choices=TASKS, default="qnli")
     parser.add_argument("--teacher_model", help="checkpoint folder")
     parser.add_argument("--student_model", help="checkpoint folder")
     parser.add_argument("--wide", action="store_true", help="random BERTs instead, 12 x 768 and 6 x 384")
@@ -142,7 +134,9 @@ def get_parser() -> Parser:
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=DEFAULT_VARIANTS)
     parser.add_argument("--scores", action="store_true", help="compare the students' accuracy too; a seed a round")
     parser.add_argument("--all_losses", action="store_true", help="all six instead of the default three")
+    parser.add_argument("--batch_size", type=int, default=128)
     parser.add_argument("--per_gpu_batch_size", type=int, default=32)
+    parser.add_argument("--learning_rate", type=float, default=1e-4)
     parser.add_argument("--num_gpu", type=int, default=0)
     parser.add_argument("--seed", type=int, default=123)
     parser.add_argument("--scratch", help="where temporary files go")
@@ -150,15 +144,15 @@ def get_parser() -> Parser:
     return parser
 
 
-def read_rows(args: argparse.Namespace, folder: Path) -> pd.DataFrame:
+def read_rows(args: argparse.Namespace, task: Task, folder: Path) -> pd.DataFrame:
     """The same random rows for all variants; a smaller set is part of a larger one."""
-    raw = read_splits(Path(args.dataset_path), TASK, ("train", "validation"))
+    raw = read_splits(Path(args.dataset_path), task, ("train", "validation"))
     needed = args.validation_rows + args.rows * max(args.growth)
-    rows = clean(raw["train"], TASK, "qnli/train").sample(frac=1, random_state=7).iloc[:needed]
+    rows = clean(raw["train"], task, f"{task.name}/train").sample(frac=1, random_state=7).iloc[:needed]
     if len(rows) < needed:
         raise UserError(f"--rows {args.rows} --growth {max(args.growth)}: only {len(rows)} rows there")
     write(rows.iloc[: args.validation_rows], folder, "validation")
-    write(splits.cut(clean(raw["validation"], TASK, "qnli/validation"), args.test_rows, 1), folder, "test")
+    write(splits.cut(clean(raw["validation"], task, f"{task.name}/validation"), args.test_rows, 1), folder, "test")
     return rows.iloc[args.validation_rows :].reset_index(drop=True)
 
 
@@ -168,9 +162,9 @@ def write(frame: pd.DataFrame, folder: Path, name: str) -> str:
     return str(folder / f"{name}.parquet")
 
 
-def wide_pair(train: pd.DataFrame, folder: Path) -> tuple[str, str]:
+def wide_pair(train: pd.DataFrame, task: Task, folder: Path) -> tuple[str, str]:
     """Random BERTs, 12 layers of 768 and 6 of 384, with a tokenizer learnt from the rows."""
-    texts = [text for column in TASK.model_columns for text in train[column]]
+    texts = [text for column in task.model_columns for text in train[column]]
     make_checkpoint(folder / "wide-teacher", texts, Shape(layers=12, width=768, heads=12, longest=512), seed=1)
     make_checkpoint(folder / "wide-student", texts, Shape(layers=6, width=384, heads=12, longest=512), seed=2)
     return str(folder / "wide-teacher"), str(folder / "wide-student")
@@ -196,28 +190,13 @@ def summarize(runs: list[Run], args: argparse.Namespace) -> list[dict[str, Any]]
     summary = []
     for times in args.growth:
         here = [run for run in runs if run["times"] == times]
-        by_round = {
-            number: {run["variant"]: run for run in here if run["round"] == number} for number in range(args.rounds)
-        }
-        ratios = {}
-        for slow, fast in RATIOS:
-            if slow in args.variants and fast in args.variants:
-                values = [one[slow]["seconds"] / one[fast]["seconds"] for one in by_round.values()]
-                ratios[f"{slow}/{fast}"] = dict(median=statistics.median(values), low=min(values), high=max(values))
-        entry = dict(rows=here[0]["rows"], ratios=ratios, variants={})
+        entry = dict(rows=here[0]["rows"], ratios=ratios(here, args), variants={})
         for variant in args.variants:
             of_variant = [run for run in here if run["variant"] == variant]
-            middle = {
-                key: statistics.median(run[key] for run in of_variant)
-                for key in (
-                    "seconds",
-                    "pass_seconds",
-                    "loss_log_seconds",
-                    "tokens",
-                    "padding",
-                    "peak_bytes",
-                    "checkpoint_bytes",
-                )
+            middle: dict[str, Any] = {key: statistics.median(run[key] for run in of_variant) for key in MEASURES}
+            phases = dict.fromkeys(phase for run in of_variant for phase in run["phases"])
+            middle["phases"] = {
+                phase: statistics.median(run["phases"].get(phase, 0.0) for run in of_variant) for phase in phases
             }
             seconds = middle["seconds"]
             entry["variants"][variant] = middle | dict(
@@ -229,23 +208,56 @@ def summarize(runs: list[Run], args: argparse.Namespace) -> list[dict[str, Any]]
     return summary
 
 
-def compare_scores(runs: list[Run], args: argparse.Namespace) -> dict[str, Any]:
-    """Accuracy of each variant's student, and differences, paired by seed and row, with a 95 % interval.
+MEASURES = ("seconds", "pass_seconds", "step_seconds", "tokens", "padding", "peak_bytes", "checkpoint_bytes")
 
-    The interval resamples rows (all seeds of a row together).
+
+def ratios(runs: list[Run], args: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """``{"slow/fast": median, low and high}``; of step_seconds too, which leave out what choosing checkpoints costs."""
+    by_round = [{run["variant"]: run for run in runs if run["round"] == number} for number in range(args.rounds)]
+    found = {}
+    for slow, fast in RATIOS:
+        if {slow, fast} <= set(args.variants):
+            for measure, suffix in (("seconds", ""), ("step_seconds", ", without validation")):
+                values = [one[slow][measure] / one[fast][measure] for one in by_round]
+                found[f"{slow}/{fast}{suffix}"] = dict(
+                    median=statistics.median(values), low=min(values), high=max(values)
+                )
+    return found
+
+
+def compare_scores(runs: list[Run], args: argparse.Namespace) -> dict[str, Any]:
+    """Scores of each variant's students, and differences of their means, paired by seed and row.
+
+    With two 95 % intervals: over test rows by the bootstrap, over seeds by Student's t.
     """
-    correct = {
-        variant: np.array([[int(right) for right in run["correct"]] for run in runs if run["variant"] == variant])
+    task = GLUE_TASKS[args.task]
+    metric, truth = task.metrics[0], np.array(next(run["truth"] for run in runs if "truth" in run))
+    made = {
+        variant: [np.array(run["predicted"]) for run in runs if run["variant"] == variant]
         for variant in args.variants
+        if not VARIANTS[variant].bare
     }
-    scores = {"accuracy": {variant: made.mean(axis=1).tolist() for variant, made in correct.items()}}
-    for other in ("stock", "warm_half"):
-        if {"warm", other} <= set(args.variants):
-            difference = (correct["warm"] - correct[other]).mean(axis=0)
-            interval = stats.bootstrap((difference,), np.mean, n_resamples=2000, method="percentile", rng=1)
-            low, high = interval.confidence_interval
-            scores[f"warm - {other}"] = dict(mean=float(difference.mean()), low=float(low), high=float(high))
-    return scores
+    scores = {
+        variant: [metrics.score(metric, truth, predicted) for predicted in of_variant]
+        for variant, of_variant in made.items()
+    }
+    found: dict[str, Any] = {"metric": metric, "by_seed": scores, "differences": {}}
+    for one, other in DIFFERENCES:
+        if {one, other} <= set(args.variants):
+            rows = [
+                bootstrap.RunPredictions(
+                    truth, {"teacher": truth, "baseline": theirs, "student": ours}, np.arange(len(truth))
+                )
+                for ours, theirs in zip(made[one], made[other], strict=True)
+            ]
+            gain = bootstrap.bootstrap_mean(metric, rows).gain
+            assert gain is not None  # there are both
+            differences = np.array(scores[one], dtype=float) - np.array(scores[other], dtype=float)
+            seeds = stats.ttest_1samp(differences, 0).confidence_interval() if len(differences) > 1 else (None, None)
+            found["differences"][f"{one} - {other}"] = dict(
+                mean=gain.value, rows=[gain.low, gain.high], seeds=list(seeds)
+            )
+    return found
 
 
 def machine() -> dict[str, Any]:
@@ -273,7 +285,7 @@ def show(report: dict[str, Any], console: Console) -> None:
             table.add_column(heading, justify="right")
         for variant, made in entry["variants"].items():
             table.add_row(
-                VARIANTS[variant],
+                VARIANTS[variant].about,
                 f"{made['seconds']:.1f}" + (f" ({made['pass_seconds']:.1f})" if variant == "cold" else ""),
                 f"{made['rows_per_second']:.1f}",
                 f"{made['tokens_per_second']:,.0f}",
@@ -283,21 +295,37 @@ def show(report: dict[str, Any], console: Console) -> None:
             )
         console.print(table)
         for name, ratio in entry["ratios"].items():
-            console.print(f"{name:<20} {ratio['median']:.2f}  ({ratio['low']:.2f} to {ratio['high']:.2f})")
-        if "warm" in entry["variants"]:
-            warm = entry["variants"]["warm"]
-            console.print(f"logging the losses: {warm['loss_log_seconds'] / warm['seconds']:.2%} of the warm fit")
+            console.print(f"{name:<45} {ratio['median']:.2f}  ({ratio['low']:.2f} to {ratio['high']:.2f})")
+        console.print(phase_table(entry["variants"]))
         if "scores" in entry:
             show_scores(entry["scores"], console)
 
 
+def phase_table(variants: dict[str, Any]) -> Table:
+    """Seconds by phase and variant, largest first."""
+    table = Table(title="where the seconds go", title_justify="left")
+    table.add_column("phase")
+    for variant in variants:
+        table.add_column(variant, justify="right")
+    totals: Counter[str] = Counter()
+    for made in variants.values():
+        totals.update(made["phases"])
+    for phase, _ in totals.most_common():
+        table.add_row(phase, *(f"{made['phases'].get(phase, 0.0):.1f}" for made in variants.values()))
+    return table
+
+
 def show_scores(scores: dict[str, Any], console: Console) -> None:
-    """Accuracies of the students, and the differences that matter."""
-    for variant, accuracies in scores["accuracy"].items():
-        console.print(f"accuracy, {VARIANTS[variant]}: {', '.join(f'{value:.4f}' for value in accuracies)}")
-    for name in scores.keys() - {"accuracy"}:
-        mean, low, high = (100 * scores[name][key] for key in ("mean", "low", "high"))
-        console.print(f"{name}: {mean:+.2f} points (95 %: {low:+.2f} to {high:+.2f})")
+    """Scores of the students, and the differences that matter."""
+    for variant, of_seeds in scores["by_seed"].items():
+        console.print(f"{scores['metric']}, {VARIANTS[variant].about}: {', '.join(f'{v:.4f}' for v in of_seeds)}")
+    for name, found in scores["differences"].items():
+        over = ", ".join(
+            f"over {what} {100 * low:+.2f} to {100 * high:+.2f}"
+            for what, (low, high) in (("rows", found["rows"]), ("seeds", found["seeds"]))
+            if low is not None
+        )
+        console.print(f"{name}: {100 * found['mean']:+.2f} points (95 %: {over})")
 
 
 if __name__ == "__main__":
