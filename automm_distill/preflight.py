@@ -63,6 +63,9 @@ def preflight(
     teacher = find("--teacher_model", teacher_name)
     student = find("--student_model", student_name)
     device = choose_device(settings.num_gpu, settings.precision)
+    if settings.compile and not device.num_gpus:
+        log.warning("--compile: left out on a CPU, where compiled networks train slower (docs/performance.md)")
+        settings = replace(settings, compile=False)
     _require_whole_batches(settings, device)
     if settings.aug_scale > 0:
         _require_augmentation_data()

@@ -220,7 +220,7 @@ class Settings:
         default=True,
     )
     compile: bool = flag(
-        "compile the networks with torch.compile before training; takes minutes, pays in long fits on a GPU",
+        "on a GPU, compile the networks with torch.compile before training; takes minutes, pays in long fits",
         MACHINE,
         default=False,
     )

@@ -1,6 +1,7 @@
 """Devices, checkpoints and augmentation data: refused or replaced before training."""
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import nltk
@@ -145,3 +146,16 @@ def test_what_makes_a_run_worthless_is_said_before_it(checkpoints, tmp_path, cap
     for role in ("teacher", "student"):
         assert any(line.endswith(f"tokens that the {role} reads, and are cut") for line in said)
     assert any("its answers will be chance" in line for line in said) == bool(weights)
+
+
+def test_networks_are_not_compiled_for_a_cpu(checkpoints, datasets_folder, tmp_path, caplog):
+    """Where it only costs time, and is the same run without."""
+    folders = {name: str(tmp_path) for name in ("output_folder", "finetuned_model_cache_folder")}
+    models = {f"{role}_model": str(checkpoints / role) for role in ("teacher", "student")}
+    settings = make_settings(dataset_path=str(datasets_folder), glue_task="rte", num_gpu=0, **folders, **models)
+    plain = preflight.preflight(settings)
+    assert "--compile" not in caplog.text
+    compiled = preflight.preflight(replace(settings, compile=True))
+    assert compiled.settings == settings
+    assert compiled.identity == plain.identity
+    assert "--compile: left out on a CPU" in caplog.text
