@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pandas as pd
 from lightning.pytorch.strategies import Strategy
 
@@ -85,7 +86,7 @@ def run(job: Job) -> dict[str, Any]:
             automm.fit(folder, data, task, options, targets)
         seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return predictions(job, folder, task) | {
+    return predictions(job, folder, task, device.precision) | {
         "seconds": seconds,
         "pass_seconds": pass_seconds,
         "step_seconds": seconds - sum(by_phase[phase] for phase in phases.WITHOUT_A_STEP),
@@ -109,13 +110,24 @@ def teacher_targets(
     return automm.Teacher(teacher, outputs)
 
 
-def predictions(job: Job, folder: Path, task: Task) -> dict[str, list[float]]:
-    """What is true of each test row and what the student says, a class or a value; nothing without test rows."""
+def predictions(job: Job, folder: Path, task: Task, precision: str) -> dict[str, Any]:
+    """What is true of each test row and what the student says, a class or a value; nothing without test rows.
+
+    Where finished models predict in another precision than they train in, also how far the two differ.
+    """
     if not job.get("test") or VARIANTS[job["variant"]].bare:
         return {}
-    test = pd.read_parquet(job["test"])
-    outputs = automm.load(folder, task, verbosity="quiet").predict(test)
-    return {"truth": test["label"].tolist(), "predicted": predicted_labels(outputs).tolist()}
+    test, student = pd.read_parquet(job["test"]), automm.load(folder, task, verbosity="quiet")
+    found = {"truth": test["label"].tolist(), "predicted": predicted_labels(student.predict(test)).tolist()}
+    if precision != "32":
+        logits, mixed = student.outputs(test, "32")[0], student.outputs(test, precision)[0]
+        found["logits"] = {
+            "largest": float(abs(logits).max()),
+            "largest difference": float(abs(logits - mixed).max()),
+            "median difference": float(np.median(abs(logits - mixed))),
+            "other answers": int((logits.argmax(axis=1) != mixed.argmax(axis=1)).sum()),
+        }
+    return found
 
 
 def fit_stock(
