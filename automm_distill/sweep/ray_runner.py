@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 RETRIES = 3  # of a command whose node is lost
 CONNECT_TIMEOUT_S = 5  # for a cluster to answer
+ASK_EVERY_S = 0.5  # which commands are to end
 OBJECT_STORE_BYTES = 100_000_000  # Ray's shared memory, 30 % of the machine's unless told; commands exchange nothing
 
 
@@ -47,7 +48,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class Finished:
-    """``status`` is the exit status, negative for a signal, None when Ray lost the command for good."""
+    """``status`` is the exit status, negative for a signal, None when Ray lost the command for good or ended it."""
 
     command: Command
     status: int | None
@@ -76,12 +77,16 @@ def ray_session(address: str | None, resources: Resources | None = None) -> Iter
         ray.shutdown()
 
 
-def run(commands: Sequence[Command], resources: Resources) -> Iterator[Finished]:
+def run(
+    commands: Sequence[Command], resources: Resources, to_end: Callable[[], Collection[str]] | None = None
+) -> Iterator[Finished]:
     """Each command as soon as it has finished. As many run at once as there are CPUs, GPUs and memory for.
 
     A command that fails or is killed does not stop the others. When the caller stops early, all end at once. A command
     sees the GPUs that Ray gives it, and without one sees none. One that needs more memory than any node has gets a
     node's whole memory: one at a time.
+
+    :param to_end: asked again and again for the names of commands to end at once, begun or not.
     """
     import ray
 
@@ -98,14 +103,18 @@ def run(commands: Sequence[Command], resources: Resources) -> Iterator[Finished]
     }
     try:
         while running:
-            (finished,), _ = ray.wait(list(running), num_returns=1)
-            command = running.pop(finished)
-            try:
-                status, seconds = ray.get(finished)
-            except ray.exceptions.RayError as error:
-                log.debug("Ray lost %s: %s", command.name, error)
-                status, seconds = None, 0.0
-            yield Finished(command, status, seconds)
+            finished, _ = ray.wait(list(running), num_returns=1, timeout=None if to_end is None else ASK_EVERY_S)
+            for each in finished:
+                command = running.pop(each)
+                try:
+                    status, seconds = ray.get(each)
+                except ray.exceptions.RayError as error:
+                    log.debug("Ray lost %s: %s", command.name, error)
+                    status, seconds = None, 0.0
+                yield Finished(command, status, seconds)
+            unwanted = to_end() if to_end is not None else ()
+            for each in [each for each, command in running.items() if command.name in unwanted]:
+                ray.cancel(each, force=True)
     finally:
         for unfinished in running:
             ray.cancel(unfinished, force=True)
