@@ -122,7 +122,7 @@ def _sweep(args: argparse.Namespace, flags: Sequence[str]) -> int:
 def _grid(args: argparse.Namespace, checked: Sequence["CheckedTrial"], gpus: float) -> int:
     """Run all that is pending; how many failed."""
     from automm_distill import logs
-    from automm_distill.sweep import checks, progress
+    from automm_distill.sweep import checks, progress, ray_runner
 
     pending = checks.pending(checked)
     logs.message_console().out(f"{len(checked)} trials, {len(checked) - len(pending)} of them done before")
@@ -130,7 +130,8 @@ def _grid(args: argparse.Namespace, checked: Sequence["CheckedTrial"], gpus: flo
         return 0
     trials = [each.trial for each in pending]
     resources = _resources(args, pending, gpus)
-    return len(progress.run(trials, args.benchmark, address=args.ray_address, resources=resources))
+    with ray_runner.ray_session(args.ray_address, resources):
+        return len(progress.run(trials, args.benchmark, resources=resources))
 
 
 def _search(args: argparse.Namespace, checked: Sequence["CheckedTrial"], gpus: float, started: float) -> int:

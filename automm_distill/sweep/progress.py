@@ -40,14 +40,12 @@ def run(
     trials: Sequence[Trial],
     benchmark: Benchmark,
     *,
-    address: str | None,
     resources: ray_runner.Resources,
     follower: Follower | None = None,
 ) -> list[ray_runner.Finished]:
-    """Run the trials, show how far they are, and return those that failed, or were ended early.
+    """Run the trials in a Ray session, show how far they are, and return those that failed, or were ended early.
 
     :param resources: what each of them needs.
-    :raises UserError: when Ray does not start, or this machine has not what one trial needs.
     """
     commands = [trial_command(trial, benchmark) for trial in trials]
     follower = follower or Follower()
@@ -61,7 +59,7 @@ def run(
         refresh_per_second=1,
         redirect_stdout=False,
     )
-    with ray_runner.ray_session(address, resources), table if logs.on_terminal() else nullcontext():
+    with table if logs.on_terminal() else nullcontext():
         for each in ray_runner.run(commands, resources, follower.to_end):
             ended[each.command.name] = follower.ended(each)
             if each.status != 0:

@@ -88,6 +88,7 @@ def run(
 
     :param to_end: asked again and again for the names of commands to end at once, begun or not.
     """
+    ended: set[Any] = set()
     import ray
 
     task = ray.remote(
@@ -111,10 +112,13 @@ def run(
                 except ray.exceptions.RayError as error:
                     log.debug("Ray lost %s: %s", command.name, error)
                     status, seconds = None, 0.0
+                if each in ended and status is not None and status < 0:  # Ray's worker outlived it for a moment
+                    status = None
                 yield Finished(command, status, seconds)
             unwanted = to_end() if to_end is not None else ()
             for each in [each for each, command in running.items() if command.name in unwanted]:
                 ray.cancel(each, force=True)
+                ended.add(each)
     finally:
         for unfinished in running:
             ray.cancel(unfinished, force=True)

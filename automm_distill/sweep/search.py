@@ -110,27 +110,26 @@ def run(
             halving.remember(trial.trial.name, trial.trial.settings.max_epochs, read_validations(validation_log(trial)))
     say = logs.message_console().out
     say(f"{len(first)} points with seed {first_seed} first, {len(first) - len(waiting)} of them done or stopped before")
-    follower = _Halved(waiting, deadline, halving)
-    _run(follower, benchmark, address, resources)
-    best, finished = _best(first)
-    stopped = sum(map(_was_stopped, first))
-    say(f"{finished} points came to the end, {stopped} were stopped early")
-    if follower.unfinished:
-        return Outcome(follower.failed, follower.unfinished)
-    kept = {_point(trial.trial) for trial in best}
-    others = checks.pending([trial for trial in trials if _point(trial.trial) in kept and trial not in first])
-    if others:
-        say(f"the best {len(best)} by validation score go on with the other seeds: {len(others)} trials")
-    rest = _Timed(others, deadline)
-    _run(rest, benchmark, address, resources)
-    return Outcome(follower.failed + rest.failed, rest.unfinished)
+    if not (waiting or _of_the_best(trials, first)):
+        return Outcome(0, 0)
+    with ray_runner.ray_session(address, resources):
+        halved = _Halved(waiting, deadline, halving)
+        _run(halved, benchmark, resources)
+        if halved.unfinished:
+            return Outcome(halved.failed, halved.unfinished)
+        stopped = sum(map(_was_stopped, first))
+        others = _of_the_best(trials, first)
+        say(f"{stopped} points were stopped early; the best go on with the other seeds: {len(others)} trials")
+        rest = _Timed(others, deadline)
+        _run(rest, benchmark, resources)
+    return Outcome(halved.failed + rest.failed, rest.unfinished)
 
 
-def _run(follower: "_Timed", benchmark: Benchmark, address: str | None, resources: ray_runner.Resources) -> None:
+def _run(follower: "_Timed", benchmark: Benchmark, resources: ray_runner.Resources) -> None:
     if not follower.trials:
         return
     trials = [trial.trial for trial in follower.trials.values()]
-    progress.run(trials, benchmark, address=address, resources=resources, follower=follower)
+    progress.run(trials, benchmark, resources=resources, follower=follower)
     for folder in {trial.settings.output_folder for trial in trials}:
         cache.remove_unfinished(Path(folder), disposable_locks=RUN_LOCKS)
 
@@ -213,8 +212,14 @@ def _was_stopped(trial: CheckedTrial) -> bool:
     return any(map(trial.is_done, rows))
 
 
-def _best(trials: Sequence[CheckedTrial]) -> tuple[list[CheckedTrial], int]:
-    """Of the trials with a result the best by validation score, as in the report; and how many have one."""
+def _of_the_best(trials: Sequence[CheckedTrial], first: Sequence[CheckedTrial]) -> list[CheckedTrial]:
+    """What is missing of the best points' trials with the other seeds."""
+    kept = {_point(trial.trial) for trial in _best(first)}
+    return checks.pending([trial for trial in trials if _point(trial.trial) in kept and trial not in first])
+
+
+def _best(trials: Sequence[CheckedTrial]) -> list[CheckedTrial]:
+    """Of the trials with a result the best by validation score, as in the report."""
     scored = []
     for trial in trials:
         rows, _ = read_rows(Path(trial.trial.settings.output_folder) / RESULTS)
@@ -225,7 +230,7 @@ def _best(trials: Sequence[CheckedTrial]) -> tuple[list[CheckedTrial], int]:
             scored.append((-math.inf if score is None else score, trial))
     kept = max(FEWEST_KEPT, math.ceil(KEPT_SHARE * len(scored)))
     ranked = sorted(scored, key=lambda pair: pair[0], reverse=True)
-    return [trial for _, trial in ranked[:kept]], len(scored)
+    return [trial for _, trial in ranked[:kept]]
 
 
 def _point(trial: Trial) -> tuple[tuple[str, str], ...]:
