@@ -124,6 +124,21 @@ def test_leaving_early_ends_what_runs(tmp_path):
         pytest.fail("still there")
 
 
+@pytest.mark.slow  # the fast tests of searches rely on it too
+def test_commands_that_are_to_end_do_at_once_begun_or_not(tmp_path):
+    """One CPU: the second waits for the first to end, the third for the second."""
+    long = "import sys, time; open(sys.argv[1], 'w').write('begun'); time.sleep(600)"
+    requested = commands(tmp_path, running=long, waiting=long, last="print('last')")
+
+    def to_end() -> set[str]:
+        return {"running", "waiting"} if (tmp_path / "running").exists() else set()
+
+    with cluster(num_cpus=1) as nodes, ray_session(nodes.address):
+        statuses = {finished.command.name: finished.status for finished in run(requested, ONE_CPU, to_end)}
+    assert statuses == {"running": None, "waiting": None, "last": 0}
+    assert not (tmp_path / "waiting").exists()
+
+
 def test_no_cluster_there_is_the_users_mistake():
     with (
         pytest.raises(UserError, match=r"--ray_address 127\.0\.0\.1:1: no Ray cluster there .*ray start --head"),

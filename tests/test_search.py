@@ -15,13 +15,14 @@ from rich.console import Console
 
 from automm_distill import logs
 from automm_distill.errors import UserError
+from automm_distill.report.command import run_report
 from automm_distill.results import RESULTS, STOPPED, append_row, read_rows
 from automm_distill.sweep import command, grid, progress, search
 from automm_distill.sweep.checks import CheckedTrial
 from automm_distill.sweep.grid import Trial
 from automm_distill.sweep.ray_runner import Command, Resources
 
-from .test_sweep import refusal
+from .test_sweep import find_process, refusal, sweep
 
 SEEDS = (7, 8, 9)
 ROOT = Path(__file__).parent.parent
@@ -234,7 +235,41 @@ def test_log_of_a_killed_run_stops_nobody(searches):
     assert {row["best_validation"]["score"] for row in again.stopped} == {1.0, 2.0, 3.0}
 
 
+def test_time_that_is_over_at_once_starts_nothing(tmp_path):
+    over = run_search(tmp_path, waits=set(), is_over=lambda: True)
+    assert over.outcome == search.Outcome(failed=0, unfinished=5)
+    assert over.begun == []
+
+
 def test_nothing_runs_twice(searches):
     _, again, once_more = searches
     assert once_more.begun == []
     assert (once_more.finished, once_more.stopped) == (again.finished, again.stopped)
+
+
+@pytest.mark.slow
+def test_search_among_real_runs(tmp_path):
+    """Six points and two seeds, half of which learn nothing; what is stopped leaves neither processes nor folders."""
+    argv = [
+        *("--demo", "--no_timing", "--max_epochs", "4", "--teacher_max_epochs", "2", "--max_train_rows", "600"),
+        *("--grid", "student_learning_rate=1e-7,2e-3", "--grid", "temperature=1,3,5", "--seeds", "1", "2"),
+        *("--search", "asha", "--gpus_per_trial", "0"),
+    ]
+    ended = sweep(tmp_path, *argv)
+    assert ended.returncode == 0, ended.stderr
+    folder = tmp_path / "results" / "demo"
+    rows, stopped = (read_rows(folder / name)[0] for name in (RESULTS, STOPPED))
+    assert stopped, ended.stderr
+    first = [row for row in rows if row["settings"]["seed"] == 1]
+    assert len(first) + len(stopped) == 6
+    assert len(rows) - len(first) == min(2, len(first)), "the other seed of the best"
+    assert find_process("automm_distill", str(tmp_path)) is None
+    assert {path.name for path in folder.glob("20*")} == {row["run"] for row in rows}
+    assert not list(folder.glob(".partial-*"))
+    assert not list(folder.glob(".20*"))
+    again = sweep(tmp_path, *argv)
+    assert again.returncode == 0, again.stderr
+    assert "6 points with seed 1 first, 6 of them done or stopped before" in again.stderr
+    assert len(read_rows(folder / RESULTS)[0]) == len(rows)
+    assert run_report([str(folder), "--output_folder", str(tmp_path / "report")]) == 0
+    assert f"A search stopped {len(stopped)} more configuration" in (tmp_path / "report" / "report.md").read_text()

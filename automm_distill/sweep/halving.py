@@ -53,7 +53,7 @@ def read_validations(path: Path) -> list[Validation]:
         return []
     validations = []
     for line in path.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(ValueError):  # cut off: the disk is full, say
+        with contextlib.suppress(ValueError, TypeError):  # cut off, since the disk is full, say; or of another version
             validations.append(Validation(**json.loads(line)))
     return validations
 

@@ -126,7 +126,8 @@ def run(
 
 
 def _run(follower: "_Timed", benchmark: Benchmark, resources: ray_runner.Resources) -> None:
-    if not follower.trials:
+    if not follower.trials or follower.is_over:
+        follower.unfinished = len(follower.trials)
         return
     trials = [trial.trial for trial in follower.trials.values()]
     progress.run(trials, benchmark, resources=resources, follower=follower)
@@ -142,8 +143,12 @@ class _Timed(progress.Follower):
         self.failed = self.unfinished = 0
         self._deadline = deadline
 
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() >= self._deadline
+
     def to_end(self) -> Collection[str]:
-        return self.trials if time.monotonic() >= self._deadline else ()
+        return self.trials if self.is_over else ()
 
     def running(self, name: str) -> str:
         validations = read_validations(validation_log(self.trials[name]))
@@ -153,7 +158,7 @@ class _Timed(progress.Follower):
         return f"epoch {latest.epoch:.1f} of {self.trials[name].trial.settings.max_epochs}, best {_scored(best)}"
 
     def ended(self, finished: ray_runner.Finished) -> str:
-        if finished.status is None and time.monotonic() >= self._deadline:
+        if finished.status is None and self.is_over:
             self.unfinished += 1
             return "not done: the time is over"
         self.failed += finished.status != 0
