@@ -235,10 +235,10 @@ def test_log_of_a_killed_run_stops_nobody(searches):
     assert {row["best_validation"]["score"] for row in again.stopped} == {1.0, 2.0, 3.0}
 
 
-def test_time_that_is_over_at_once_starts_nothing(tmp_path):
-    over = run_search(tmp_path, waits=set(), is_over=lambda: True)
-    assert over.outcome == search.Outcome(failed=0, unfinished=5)
-    assert over.begun == []
+def test_time_that_is_over_before_the_other_seeds_begin_starts_none(tmp_path):
+    follower = search._Timed([checked(trial) for trial in plan(tmp_path)], deadline=0.0)
+    search._run(follower, "glue", Resources())  # without Ray, which it would need
+    assert (follower.failed, follower.unfinished) == (0, 15)
 
 
 def test_nothing_runs_twice(searches):
