@@ -1,5 +1,6 @@
 """Commands run side by side by Ray: on this machine, or on the nodes of a cluster that share its file system."""
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -10,7 +11,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 RETRIES = 3  # of a command whose node is lost
 CONNECT_TIMEOUT_S = 5  # for a cluster to answer
 ASK_EVERY_S = 0.5  # which commands are to end
+WAIT_S = 60.0  # at a time, for a command
 OBJECT_STORE_BYTES = 100_000_000  # Ray's shared memory, 30 % of the machine's unless told; commands exchange nothing
 
 
@@ -55,7 +56,7 @@ class Finished:
     seconds: float
 
 
-@contextmanager
+@contextlib.contextmanager
 def ray_session(address: str | None, resources: Resources | None = None) -> Iterator[None]:
     """Connected to the Ray cluster at ``address``, or to one on this machine that ends with the block.
 
@@ -88,7 +89,6 @@ def run(
 
     :param to_end: asked again and again for the names of commands to end at once, begun or not.
     """
-    ended: set[Any] = set()
     import ray
 
     task = ray.remote(
@@ -102,6 +102,7 @@ def run(
         ): command
         for command in commands
     }
+    ended: set[Any] = set()
     try:
         while running:
             finished, _ = ray.wait(list(running), num_returns=1, timeout=None if to_end is None else ASK_EVERY_S)
@@ -112,12 +113,10 @@ def run(
                 except ray.exceptions.RayError as error:
                     log.debug("Ray lost %s: %s", command.name, error)
                     status, seconds = None, 0.0
-                if each in ended and status is not None and status < 0:  # Ray's worker outlived it for a moment
-                    status = None
                 yield Finished(command, status, seconds)
             unwanted = to_end() if to_end is not None else ()
-            for each in [each for each, command in running.items() if command.name in unwanted]:
-                ray.cancel(each, force=True)
+            for each in [each for each, command in running.items() if command.name in unwanted and each not in ended]:
+                ray.cancel(each)  # without force: the command is gone when Ray says so, and the worker takes the next
                 ended.add(each)
     finally:
         for unfinished in running:
@@ -202,7 +201,14 @@ def _run_here(argv: list[str], folder: str, log_file: str, environment: Mapping[
             env={**os.environ, **environment},
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
-        return process.wait(), time.monotonic() - start
+        try:
+            while True:  # a wait without an end would not hear of Ray's KeyboardInterrupt, by which it cancels
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return process.wait(WAIT_S), time.monotonic() - start
+        except KeyboardInterrupt:
+            process.kill()
+            process.wait()
+            raise
 
 
 def _end_with_parent() -> None:
