@@ -104,9 +104,7 @@ def run(
     halving = Halving(max(trial.trial.settings.max_epochs for trial in trials))
     waiting = [trial for trial in checks.pending(first) if not _was_stopped(trial)]
     for trial in first:
-        if trial in waiting:
-            validation_log(trial).unlink(missing_ok=True)  # of a run that was killed
-        else:
+        if trial not in waiting:
             halving.remember(trial.trial.name, trial.trial.settings.max_epochs, read_validations(validation_log(trial)))
     say = logs.message_console().out
     say(f"{len(first)} points with seed {first_seed} first, {len(first) - len(waiting)} of them done or stopped before")
@@ -119,7 +117,9 @@ def run(
             return Outcome(halved.failed, halved.unfinished)
         stopped = sum(map(_was_stopped, first))
         others = _of_the_best(trials, first)
-        say(f"{stopped} points were stopped early; the best go on with the other seeds: {len(others)} trials")
+        say(f"{stopped} of {len(first)} points were stopped early")
+        if others:
+            say(f"the best of the rest go on with the other seeds: {len(others)} trials")
         rest = _Timed(others, deadline)
         _run(rest, benchmark, resources)
     return Outcome(halved.failed + rest.failed, rest.unfinished)
@@ -129,6 +129,8 @@ def _run(follower: "_Timed", benchmark: Benchmark, resources: ray_runner.Resourc
     if not follower.trials or follower.is_over:
         follower.unfinished = len(follower.trials)
         return
+    for trial in follower.trials.values():
+        validation_log(trial).unlink(missing_ok=True)  # of a run that was killed
     trials = [trial.trial for trial in follower.trials.values()]
     progress.run(trials, benchmark, resources=resources, follower=follower)
     for folder in {trial.settings.output_folder for trial in trials}:
