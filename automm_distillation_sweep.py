@@ -7,7 +7,7 @@
 Flags that the sweep does not know go to the script as they are. Every trial is a run of the script with --resume: it
 appends its row to the same results.jsonl, and teachers, baselines and the teachers' outputs are made once, in the cache
 folder. The same command again runs what is missing; a run counts as done only for the same settings, rows, checkpoints,
-library versions and precision.
+library versions and precision. With --search asha bad points are stopped early, and the best alone get several seeds.
 """
 
 import sys

@@ -47,7 +47,10 @@ def preflight(
     output_folder, cache_folder = Path(settings.output_folder), Path(settings.finetuned_model_cache_folder)
     require_writable(output_folder, "--output_folder")
     require_writable(cache_folder, "--finetuned_model_cache_folder")
-    _require_appendable(output_folder)
+    _require_appendable(output_folder / RESULTS, "--output_folder")
+    if settings.validation_log is not None:
+        require_writable(Path(settings.validation_log).parent, "--validation_log")
+        _require_appendable(Path(settings.validation_log), "--validation_log")
     started = cache.file_system_time(cache_folder)
     removed = cache.remove_unfinished(output_folder, disposable_locks=RUN_LOCKS) + cache.remove_unfinished(cache_folder)
     if removed:
@@ -101,16 +104,15 @@ def _some_texts(frame: pd.DataFrame, task: Task) -> tuple[str, ...]:
     return tuple(frame.iloc[rows][list(task.model_columns)].to_numpy().ravel())
 
 
-def _require_appendable(folder: Path) -> None:
-    """Refuse a ``results.jsonl`` that no row can be added to, before there is a row to lose."""
-    path = folder / RESULTS
+def _require_appendable(path: Path, flag: str) -> None:
+    """Refuse a file that no line can be added to, before there is one to lose."""
     if not path.exists():
         return
     try:
         with path.open("ab"):
             pass
     except OSError as error:
-        raise UserError(f"--output_folder: {path} cannot be written to: {error.strerror}") from error
+        raise UserError(f"{flag}: {path} cannot be written to: {error.strerror}") from error
 
 
 def _require_room(folder: Path, flag: str, needed: int) -> None:

@@ -20,6 +20,23 @@ if TYPE_CHECKING:
 NOT_MEASURED = {"reason": "the run ended before it was measured"}
 
 
+def planned_row(context: RunContext) -> dict[str, Any]:
+    """What a row says of a run that has not begun: all that makes it the run that it is, but its device."""
+    return {
+        "format": ROW_FORMAT,
+        "version": __version__,
+        "training_format": TRAINING_FORMAT,
+        "identity": context.identity,
+        "task": context.task_name,
+        "problem_type": context.task.problem_type,
+        "demonstration": context.settings.demo,
+        "settings": asdict(context.settings),
+        "rows": {"fingerprint": context.rows_fingerprint},
+        "checkpoints": {"teacher": context.teacher.fingerprint, "student": context.student.fingerprint},
+        "versions": {"python": platform.python_version(), **library_versions()},
+    }
+
+
 def make_row(
     context: RunContext, run_folder: Path, models: Mapping[str, "TrainedModel"], comparison: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -34,27 +51,19 @@ def make_row(
             seconds[phase] = seconds.get(phase, 0.0) + spent
     training = {role: model.training_info for role, model in models.items()}
     cached = [info.get(key) for info in training.values() if "from_cache" in info for key in ("path", "outputs_path")]
-    return {
-        "format": ROW_FORMAT,
-        "version": __version__,
-        "training_format": TRAINING_FORMAT,
+    planned = planned_row(context)
+    return planned | {
         "run": run_folder.name,
-        "identity": context.identity,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "task": context.task_name,
-        "problem_type": task.problem_type,
-        "demonstration": context.settings.demo,
-        "settings": asdict(context.settings),
         **comparison,
         "bootstrap": {},
         "speed_up": NOT_MEASURED,
-        "rows": {
+        "rows": planned["rows"]
+        | {
             "teacher": {"train": len(splits.teacher.train), "validation": len(splits.teacher.validation)},
             "student": {"train": len(splits.student.train), "validation": len(splits.student.validation)},
             "test": {name: sum(counts) for name, counts in _test_counts(context, comparison).items()},
-            "fingerprint": context.rows_fingerprint,
         },
-        "checkpoints": {"teacher": context.teacher.fingerprint, "student": context.student.fingerprint},
         "cache_entries": [Path(path).name for path in cached if path],
         "seconds": seconds,
         "training": training,
@@ -66,7 +75,6 @@ def make_row(
             "machine": platform.machine(),
             "cpus": os.cpu_count(),
         },
-        "versions": {"python": platform.python_version(), **library_versions()},
         "paths": {
             "student": str((run_folder / "student").resolve()),
             "predictions": str((run_folder / PREDICTIONS).resolve()),

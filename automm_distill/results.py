@@ -1,4 +1,7 @@
-"""results.jsonl: one JSON row for each run, whole or not there, in today's format or an older one."""
+"""results.jsonl: one JSON row for each run, whole or not there, in today's format or an older one.
+
+stopped.jsonl, beside it, has one for each trial that a search stopped early (:mod:`automm_distill.sweep.search`).
+"""
 
 import json
 import os
@@ -10,15 +13,16 @@ from typing import Any, BinaryIO
 from filelock import FileLock
 
 RESULTS = "results.jsonl"
+STOPPED = "stopped.jsonl"
 ROW_FORMAT = 2  # of a row; older ones are read by ``upgrade``
 
 
-def append_row(folder: Path, row: Mapping[str, Any]) -> Path:
-    """Add one line to ``results.jsonl``, whole, however many runs do so at once.
+def append_row(folder: Path, row: Mapping[str, Any], name: str = RESULTS) -> Path:
+    """Add one line to the file ``name``, whole, however many runs do so at once.
 
     A line that a killed run left unfinished is ended first, so that it spoils no other.
     """
-    path = (folder / RESULTS).resolve()  # where its lock is: a link to the file must not have another
+    path = (folder / name).resolve()  # where its lock is: a link to the file must not have another
     line = _as_line(row)
     with _locked(path), path.open("ab+") as file:
         if file.tell() and not _ends_line(file):
@@ -57,7 +61,7 @@ def complete_row(folder: Path, row: Mapping[str, Any]) -> None:
 
 
 def read_rows(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The rows of a ``results.jsonl`` in today's format, none if it is not there, and the number of broken lines.
+    """The rows of a file of them in today's format, none if it is not there, and the number of broken lines.
 
     A run that was killed while it wrote leaves half a line.
     """
@@ -132,7 +136,7 @@ def _run_of(line: bytes) -> str | None:
 
 
 def _locked(path: Path) -> FileLock:
-    return FileLock(path.with_name(f".{RESULTS}.lock"))
+    return FileLock(path.with_name(f".{path.name}.lock"))
 
 
 def _ends_line(file: BinaryIO) -> bool:

@@ -260,6 +260,15 @@ class Settings:
         kind="folder",
         changes_result=False,
     )
+    validation_log: str | None = flag(
+        "write one JSON line for each validation of the student, at once; a file that is there is replaced",
+        OUTPUT,
+        default=None,
+        kind="file",
+        changes_result=False,
+        shown_default="none",
+        metavar="FILE",
+    )
     no_timing: bool = flag(
         "leave out the speed-up, which else takes a tenth of a run or 20 seconds, whichever is more",
         OUTPUT,

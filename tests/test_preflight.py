@@ -16,6 +16,13 @@ from automm_distill.inputs.checkpoints.finding import find_checkpoint
 from .conftest import SENTENCES, make_settings, write_splits
 
 
+def test_validation_log_that_cannot_be_written_to_is_refused(tmp_path):
+    folders = dict(output_folder=str(tmp_path / "results"), finetuned_model_cache_folder=str(tmp_path / "cache"))
+    for path in (tmp_path, Path("/proc/log/validations.jsonl")):
+        with pytest.raises(UserError, match=r"--validation_log.*cannot be written to"):
+            preflight.preflight(make_settings(validation_log=str(path), **folders))
+
+
 def gpus(monkeypatch, count, bf16=True):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "a GPU")

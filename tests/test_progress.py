@@ -1,12 +1,14 @@
 """How far a fit is: in words, on a terminal, and in a log file."""
 
 import io
+import json
 import os
 import pty
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,14 +17,16 @@ from rich.console import Console
 from automm_distill import automm, logs, progress
 from automm_distill.automm.progress import MOVING_PASSES, FitProgress, moving_mean
 from automm_distill.progress import Display, Status, batch_starts, duration
+from automm_distill.sweep.halving import read_validations
 
-from .fits import RTE, make_options, rows_of
+from .fits import RTE, distill, load, make_options, rows_of
 
 STATUS = Status("student", 30, 120, "epoch 2/8, step 30/120, loss 0.6931, accuracy 0.8000 (best 0.9000)", 95.0)
 # A fit of 8 steps and 4 validations in a process of its own, whose messages are set up as a script does it.
 FIT = """
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from automm_distill import automm, logs, progress
 from tests.fits import RTE, make_options, rows_of
 logs.set_up("normal")
@@ -188,3 +192,27 @@ def test_shown_loss_follows_the_latest_passes():
 def test_best_of_a_loss_is_the_smallest(checkpoints):
     bar = FitProgress(make_options(checkpoints, "teacher"), "val_rmse", larger_is_better=False)
     assert bar._better(0.5, 0.4) == 0.4
+
+
+def test_student_writes_down_each_validation(checkpoints, tmp_path):
+    """Four of a fit of two epochs; what an earlier fit left there is gone."""
+    path = tmp_path / "logs" / "validations.jsonl"
+    path.parent.mkdir()
+    path.write_text("of a killed fit\n")
+    teacher = make_options(checkpoints, "teacher", validation_log=str(path))
+    automm.fit(tmp_path / "teacher", rows_of("rte"), RTE, teacher)
+    assert path.read_text() == "of a killed fit\n", "of the student only"
+    short = dict(batch_size=16, per_gpu_batch_size=8, max_epochs=2, validation_log=str(path))
+    distill(load(tmp_path / "teacher"), checkpoints, tmp_path, **short)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(line["epoch"], line["step"]) for line in lines] == [(0.5, 2), (1.0, 4), (1.5, 6), (2.0, 8)]
+    assert {(line["metric"], line["larger_is_better"]) for line in lines} == {("accuracy", True)}
+    assert all(0 <= line["score"] <= 1 for line in lines)
+    assert [each.epoch for each in read_validations(path)] == [0.5, 1.0, 1.5, 2.0], "a search reads it"
+
+
+def test_undefined_score_is_written_as_none(checkpoints, tmp_path):
+    bar = FitProgress(make_options(checkpoints, "student"), "val_pearsonr", larger_is_better=True)
+    trainer = SimpleNamespace(num_training_batches=4, global_step=1)
+    bar._log_validation(trainer, float("nan"), tmp_path / "log")
+    assert json.loads((tmp_path / "log").read_text())["score"] is None

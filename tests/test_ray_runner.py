@@ -124,6 +124,26 @@ def test_leaving_early_ends_what_runs(tmp_path):
         pytest.fail("still there")
 
 
+@pytest.mark.slow  # the fast tests of searches rely on it too
+def test_commands_that_are_to_end_do_at_once_begun_or_not(tmp_path):
+    """One CPU: the second waits for the first to end, the third for the second."""
+    long = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
+    requested = commands(tmp_path, running=long, waiting=long, last="print('last')")
+
+    def to_end() -> set[str]:
+        begun = (tmp_path / "running").exists() and (tmp_path / "running").read_text()
+        return {"running", "waiting"} if begun else set()
+
+    with cluster(num_cpus=1) as nodes, ray_session(nodes.address):
+        statuses = {}
+        for finished in run(requested, ONE_CPU, to_end):
+            statuses[finished.command.name] = finished.status
+            if finished.command.name == "running":
+                assert not Path(f"/proc/{(tmp_path / 'running').read_text()}").exists(), "gone when we are told so"
+    assert statuses == {"running": None, "waiting": None, "last": 0}
+    assert not (tmp_path / "waiting").exists()
+
+
 def test_no_cluster_there_is_the_users_mistake():
     with (
         pytest.raises(UserError, match=r"--ray_address 127\.0\.0\.1:1: no Ray cluster there .*ray start --head"),

@@ -23,7 +23,7 @@ from automm_distill.report.command import run_report
 from automm_distill.report.runs import load_runs
 from automm_distill.report.seeds import holm, over_seeds
 from automm_distill.report.summary import choose, decide, direction, summarize
-from automm_distill.results import append_row
+from automm_distill.results import STOPPED, append_row
 from automm_distill.text_table import as_markdown
 
 from .conftest import make_settings
@@ -86,6 +86,90 @@ def test_holm_by_hand():
         pytest.approx(0.02),
     ]
     assert holm([None]) == [None]
+
+
+def test_holm_counts_what_was_given_up_before_it_was_tested():
+    """As if two more p-values were 1: the smallest times 5, the next times 4."""
+    assert holm([0.01, 0.2, None, 0.02], untested=2) == [
+        pytest.approx(0.05),
+        pytest.approx(0.6),
+        None,
+        pytest.approx(0.08),
+    ]
+    assert holm([None], untested=2) == [None]
+
+
+def leave_stopped(folder, settings, rung, score, **parts):
+    """A line of stopped.jsonl of a trial that would have become the run that ``leave_run`` leaves of these settings."""
+    row = leave_run(folder / "elsewhere", settings, f"{settings.temperature}-{score}-{settings.seed}")
+    keys = ("format", "training_format", "task", "problem_type", "demonstration", "settings", "checkpoints", "versions")
+    best = {"epoch": rung, "step": 10, "metric": "accuracy", "score": score, "larger_is_better": True}
+    row = {key: row[key] for key in keys} | {"rows": {"fingerprint": row["rows"]["fingerprint"]}}
+    append_row(folder, row | {"rung": rung, "epoch": rung, "best_validation": best} | parts, STOPPED)
+
+
+def test_configurations_that_were_stopped_count_in_the_correction(tmp_path):
+    leave_sweep(tmp_path)
+    before = decide(only_task(tmp_path), numbers(only_task(tmp_path)))
+    for temperature, rung, seed in ((1.0, 1, 1), (2.0, 3, 1), (2.0, 1, 2), (3.0, 1, 1)):
+        leave_stopped(tmp_path, make_settings(seed=seed, temperature=temperature, **{FLAG: 0.0}), rung, 0.6)
+    (result,) = markdown.evaluate(load_runs([tmp_path]))
+    assert len(result.task_runs.stopped) == 3, "two seeds of one configuration"
+    for old, new in zip(before, result.decisions, strict=True):
+        smallest = new is min(result.decisions, key=lambda decision: decision.p_rows)
+        factor = 5 / 2 if smallest else 4 / 1
+        assert new.p_rows == pytest.approx(min(1, old.p_rows * factor), rel=0.01)
+    said = " ".join(markdown.sentences(result))
+    assert (
+        "A search stopped 3 more configurations early, by validation scores alone (2 at epoch 1, 1 at epoch 3)" in said
+    )
+    assert "2 configurations were compared on the same test rows, of 5 that were tried." in said
+    assert "5 independent tests would still find a difference in one or more of them 23% of the time" in said
+    assert "Chosen by the validation score among those that were not stopped" in said
+    assert "after correction for 5 configurations" in said
+
+
+def test_stopped_configurations_are_in_the_csv_file_and_in_no_table(tmp_path):
+    leave_sweep(tmp_path)
+    leave_stopped(tmp_path, make_settings(seed=1, temperature=2.0, **{FLAG: 0.0}), 3, 0.6)
+    (result,) = markdown.evaluate(load_runs([tmp_path]))
+    assert result.task_runs.columns == ("temperature", FLAG), "it was searched, though all that came to the end agree"
+    assert result.task_runs.varied_flags == (FLAG,)
+    for table in (*tables.scores(result.task_runs, result.summaries), tables.verdicts(*verdict_parts(result))):
+        assert [row[:2] for row in table.rows] == [["5", "0"], ["5", "0.1"]]
+    line = tables.csv_lines(result.task_runs, result.summaries, result.decisions)[-1]
+    assert line == {
+        "task": "rte",
+        "metric": "accuracy",
+        "temperature": "2",
+        FLAG: "0",
+        "seeds": "1",
+        "validation": 0.6,
+        "verdict": "stopped at epoch 3",
+    }
+
+
+def verdict_parts(result):
+    return result.task_runs, result.decisions, result.chosen
+
+
+def test_configuration_that_was_run_after_all_is_not_a_stopped_one(tmp_path):
+    leave_sweep(tmp_path, seeds=(1, 2))
+    leave_stopped(tmp_path, make_settings(seed=3, **{FLAG: 0.1}), 1, 0.6)
+    assert only_task(tmp_path).stopped == ()
+    other = make_settings(seed=3, **{FLAG: 0.1})
+    leave_stopped(tmp_path, other, 1, 0.5, rows={"fingerprint": "of other rows"})
+    assert len(only_task(tmp_path).stopped) == 1
+
+
+def test_only_one_configuration_that_came_to_the_end_is_corrected_too(tmp_path):
+    leave_sweep(tmp_path, weights=(0.1,))
+    leave_stopped(tmp_path, make_settings(seed=1, **{FLAG: 0.0}), 1, 0.6)
+    (result,) = markdown.evaluate(load_runs([tmp_path]))
+    said = " ".join(markdown.sentences(result))
+    assert "A search stopped 1 more configuration early" in said
+    assert "1 configuration was compared on the same test rows, of 2 that were tried." in said
+    assert "after correction for 2 configurations" in said
 
 
 def test_runs_that_differ_in_their_seed_are_averaged_and_nothing_else_is(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from automm_distill.errors import UserError
 from automm_distill.predictions import write_predictions
 from automm_distill.preflight import _require_appendable, _require_room, require_writable
-from automm_distill.results import append_row, complete_row, read_rows
+from automm_distill.results import RESULTS, STOPPED, append_row, complete_row, read_rows
 
 APPEND = """
 import sys
@@ -109,11 +109,11 @@ def test_folder_that_cannot_be_written_to_is_refused(tmp_path):
 
 
 def test_results_file_that_no_row_can_be_added_to_is_refused(tmp_path):
-    _require_appendable(tmp_path)
+    _require_appendable(tmp_path / RESULTS, "--output_folder")
     assert not list(tmp_path.iterdir()), "looking leaves nothing behind"
     (tmp_path / "results.jsonl").mkdir()
     with pytest.raises(UserError, match=r"results\.jsonl cannot be written to: Is a directory"):
-        _require_appendable(tmp_path)
+        _require_appendable(tmp_path / RESULTS, "--output_folder")
 
 
 def test_full_disk_is_refused(tmp_path):
@@ -137,3 +137,13 @@ def test_old_row_without_a_task_is_of_the_default_task(tmp_path):
     old = {"run": "a", "settings": {"benchmark": "glue", "demo": False, "glue_task": None}}
     append_row(tmp_path, old)
     assert read_rows(tmp_path / "results.jsonl")[0][0]["settings"]["glue_task"] == "qnli"
+
+
+def test_stopped_trials_have_a_file_and_a_lock_of_their_own(tmp_path):
+    with (tmp_path / STOPPED).open("w") as file:
+        file.write('{"half a li')
+    append_row(tmp_path, {"settings": {}, "format": 2, "rung": 1}, STOPPED)
+    append_row(tmp_path, {"settings": {}, "format": 2})
+    assert read_rows(tmp_path / STOPPED) == ([{"settings": {}, "format": 2, "rung": 1}], 1)
+    assert read_rows(tmp_path / RESULTS) == ([{"settings": {}, "format": 2}], 0)
+    assert {path.name for path in tmp_path.glob(".*.lock")} <= {".stopped.jsonl.lock", ".results.jsonl.lock"}

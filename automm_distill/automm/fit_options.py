@@ -28,6 +28,7 @@ class FitOptions:
     :param compile: train through torch.compile.
     :param verbosity: "quiet", "normal" or "verbose".
     :param losses: what the student minimises; None to fine-tune.
+    :param validation_log: file that each validation adds a JSON line to.
     """
 
     role: str
@@ -38,6 +39,7 @@ class FitOptions:
     compile: bool = False
     verbosity: str = "normal"
     losses: DistillationSpec | None = None
+    validation_log: str | None = None
 
     @property
     def on_gpu(self) -> bool:
@@ -113,6 +115,7 @@ def fit_options(
         compile=settings.compile,
         verbosity=settings.verbosity,
         losses=losses,
+        validation_log=settings.validation_log if role == "student" else None,
     )
 
 

@@ -1,7 +1,10 @@
 """How far a fit is, in place of Lightning's own bar: of which model, in which epoch, and how good it is so far."""
 
+import json
 import logging
+import math
 import multiprocessing
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -55,6 +58,10 @@ class FitProgress(ProgressBar):
             logs.set_up(self._options.verbosity)
         self._steps = int(trainer.estimated_stepping_batches)
         self._display = Display(stays=True)
+        if self._options.validation_log is not None:
+            path = Path(self._options.validation_log)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("")  # of an earlier fit that was killed
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -88,6 +95,8 @@ class FitProgress(ProgressBar):
         self._best = score if self._best is None else self._better(self._best, score)
         self._score = f"{self._metric.removeprefix('val_')} {score:.4f} (best {self._best:.4f})"
         self._display.show(self._status(trainer, self._display))
+        if self._options.validation_log is not None:
+            self._log_validation(trainer, score, Path(self._options.validation_log))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Called by Lightning after the last step, which may come early."""
@@ -108,6 +117,18 @@ class FitProgress(ProgressBar):
         if self._display is not None:
             self._display.stop()
             self._display = None
+
+    def _log_validation(self, trainer: Trainer, score: float, path: Path) -> None:
+        """Add a line to the validation log, whole: in one write to a file opened for appending."""
+        line = {
+            "epoch": self._passes / trainer.num_training_batches,
+            "step": trainer.global_step,
+            "metric": self._metric.removeprefix("val_"),
+            "score": score if math.isfinite(score) else None,
+            "larger_is_better": self._better is max,
+        }
+        with path.open("ab", buffering=0) as file:
+            file.write(f"{json.dumps(line)}\n".encode())
 
     def _show_if_due(self, trainer: Trainer) -> None:
         if self._display is not None and self._display.is_due():

@@ -1,6 +1,7 @@
 """The report on disk: report.md with its tables and plots, and the numbers as CSV."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,14 +87,16 @@ def write(results: Sequence[StudyResult], left_out: Sequence[str], folder: Path)
 def sentences(result: StudyResult) -> list[str]:
     """The conclusions for one task: its caveats, and last the answer."""
     task_runs, decisions, chosen = result.task_runs, result.decisions, result.chosen
-    tested = sum(decision.p_rows is not None or decision.p_seeds is not None for decision in decisions)
-    lines = [*_caveats(task_runs, decisions)]
+    compared = sum(decision.p_rows is not None or decision.p_seeds is not None for decision in decisions)
+    tested = compared + len(task_runs.stopped) if compared else 0
+    lines = [*_caveats(task_runs, decisions), *_stopped(task_runs)]
     if tested > 1:
         chance = 1 - LEVEL**tested
         lines.append(
-            f"{tested} configurations were compared on the same test rows. If none of them had any effect, {tested} "
-            f"independent tests would still find a difference in one or more of them {chance:.0%} of the time (tests "
-            "that share their rows may do so more or less often). The p-values are corrected for that (Holm)."
+            f"{_count(compared, 'configuration')} {'was' if compared == 1 else 'were'} compared on the same test rows"
+            f"{f', of {tested} that were tried' if tested > compared else ''}. If none of them had any effect, "
+            f"{tested} independent tests would still find a difference in one or more of them {chance:.0%} of the time "
+            "(tests that share their rows may do so more or less often). The p-values are corrected for that (Holm)."
         )
     if chosen is None:
         return [*lines, *(_answer(task_runs, decision, tested) for decision in decisions if len(decisions) == 1)]
@@ -101,9 +104,10 @@ def sentences(result: StudyResult) -> list[str]:
     if fewer:
         lines.append(f"{_count(fewer, 'configuration')} with fewer seeds took no part in the choice.")
     ties = sum(decision.validation == chosen.validation for decision in decisions)
+    among = " among those that were not stopped" if task_runs.stopped else ""
     lines.append(
-        f"Chosen by the validation score: {describe(chosen.summary.group.config, task_runs.columns)} (validation "
-        f"{chosen.summary.metric} {chosen.validation.mean:.4f}, {_count(chosen.validation.n, 'seed')}"
+        f"Chosen by the validation score{among}: {describe(chosen.summary.group.config, task_runs.columns)} "
+        f"(validation {chosen.summary.metric} {chosen.validation.mean:.4f}, {_count(chosen.validation.n, 'seed')}"
         f"{f', the first of {ties} that tie' if ties > 1 else ''}); its test score is reported and never used for "
         f"selection. {_answer(task_runs, chosen, tested)}"
     )
@@ -129,6 +133,18 @@ def _caveats(task_runs: TaskRuns, decisions: Sequence[Decision]) -> list[str]:
             f"{_count(untimed, 'configuration')} without a measured speed-up: not in the plot of the speed-up."
         )
     return lines
+
+
+def _stopped(task_runs: TaskRuns) -> list[str]:
+    """How many configurations a search stopped where."""
+    if not task_runs.stopped:
+        return []
+    last = Counter(max(row["rung"] for row in each.rows) for each in task_runs.stopped)
+    where = ", ".join(f"{count} at epoch {rung}" for rung, count in sorted(last.items()))
+    return [
+        f"A search stopped {_count(len(task_runs.stopped), 'more configuration')} early, by validation scores alone "
+        f"({where}): no scores here, but counted in the correction."
+    ]
 
 
 def _answer(task_runs: TaskRuns, decision: Decision, tested: int) -> str:

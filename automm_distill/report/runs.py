@@ -1,5 +1,6 @@
 """The rows of any number of results files, grouped: runs of one group differ in nothing but the seed."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ REQUIRED_FIELDS = (
     *("run", "finished", "task", "demonstration", "settings", "scores", "validation", "speed_up", "size"),
     *("rows", "training", "device", "versions", "paths"),
 )
+# The same of a row of stopped.jsonl.
+STOPPED_FIELDS = ("task", "demonstration", "settings", "rows", "checkpoints", "versions", "rung", "best_validation")
 # Parts of a row, besides its settings, that runs of one group share; the last two follow from flags as a rule. Their
 # entries have names with a blank, which a flag's name never has.
 ENVIRONMENT_FIELDS = ("device", "versions", "rows", "checkpoints")
@@ -62,11 +65,23 @@ class RunGroup:
 
 
 @dataclass(frozen=True)
+class StoppedConfig:
+    """A configuration that a search stopped early, and of which no run has come to its end.
+
+    ``rows`` are its lines of ``stopped.jsonl``, one per seed as a rule.
+    """
+
+    rows: tuple[Mapping[str, Any], ...]
+    config: Config
+
+
+@dataclass(frozen=True)
 class TaskRuns:
     """All runs of one task.
 
     Between groups differ ``varied_flags`` of the command line and ``varied_environment``, data and machine. ``columns``
-    are the flags, and as few of the environment as tell all groups apart.
+    are the flags, also those that only the ``stopped`` ones vary, and as few of the environment as tell
+    all groups apart.
     """
 
     task: str
@@ -75,6 +90,7 @@ class TaskRuns:
     varied_flags: tuple[str, ...]
     varied_environment: tuple[str, ...]
     columns: tuple[str, ...]
+    stopped: tuple[StoppedConfig, ...] = ()
 
     @property
     def name(self) -> str:
@@ -116,18 +132,21 @@ class LoadedRuns:
 
 
 def load_runs(places: Sequence[Path]) -> LoadedRuns:
-    """Everything in these results files, or in the ``results.jsonl`` of these folders.
+    """Everything in these results files, or in the ``results.jsonl`` of these folders; and ``stopped.jsonl`` beside.
 
     :raises UserError: when one is not there, or when none of them has a row to report.
     """
     broken, old, copies, repeated = 0, 0, 0, 0
     located: dict[str, tuple[Mapping[str, Any], Path]] = {}
+    stopped: list[Mapping[str, Any]] = []
     for place in places:
         path = place / results.RESULTS if place.is_dir() else place
         if not path.exists():
             raise UserError(f"{place}: no {results.RESULTS} there")
         rows, broken_lines = results.read_rows(path)
-        broken += broken_lines
+        stopped_rows, broken_stopped_lines = results.read_rows(path.with_name(results.STOPPED))
+        stopped += [row for row in stopped_rows if all(field in row for field in STOPPED_FIELDS)]
+        broken += broken_lines + broken_stopped_lines
         for row in rows:
             if any(field not in row for field in REQUIRED_FIELDS):
                 old += 1
@@ -136,7 +155,7 @@ def load_runs(places: Sequence[Path]) -> LoadedRuns:
             copies += row["run"] in located
             if row["run"] not in located or (folder / PREDICTIONS).exists():
                 located[row["run"]] = (row, folder)
-    names = _checkpoint_names(row for row, _ in located.values())
+    names = _checkpoint_names([*(row for row, _ in located.values()), *stopped])
     runs = [Run(row, folder, _config(row, names)) for row, folder in located.values()]
     latest: dict[tuple[Any, int], Run] = {}
     for run in sorted(runs, key=lambda run: run.row["finished"]):
@@ -154,7 +173,10 @@ def load_runs(places: Sequence[Path]) -> LoadedRuns:
         (copies, "copies of a row"),
         (repeated, "runs that were repeated later with the same configuration and seed"),
     )
-    return LoadedRuns(_by_task(latest.values()), tuple(f"{count} {what}" for count, what in left_out if count))
+    stopped_configs = [(row, _config(row, names)) for row in stopped]
+    return LoadedRuns(
+        _by_task(latest.values(), stopped_configs), tuple(f"{count} {what}" for count, what in left_out if count)
+    )
 
 
 def format_value(value: Any) -> str:
@@ -211,29 +233,62 @@ def _group_key(run: Run) -> frozenset[tuple[str, Any]]:
     return frozenset(run.config.items())
 
 
-def _by_task(runs: Iterable[Run]) -> tuple[TaskRuns, ...]:
+def _by_task(runs: Iterable[Run], stopped: Sequence[tuple[Mapping[str, Any], Config]]) -> tuple[TaskRuns, ...]:
     by_task: dict[tuple[str, bool], dict[frozenset[tuple[str, Any]], list[Run]]] = {}
     for run in runs:
         groups = by_task.setdefault((run.row["task"], run.row["demonstration"]), {})
         groups.setdefault(_group_key(run), []).append(run)
-    return tuple(_task_runs(*task, by_task[task].values()) for task in sorted(by_task))
+    return tuple(
+        _task_runs(
+            *task,
+            by_task[task].values(),
+            [pair for pair in stopped if (pair[0]["task"], pair[0]["demonstration"]) == task],
+        )
+        for task in sorted(by_task)
+    )
 
 
-def _task_runs(task: str, demonstration: bool, grouped: Iterable[Sequence[Run]]) -> TaskRuns:
+def _stopped_configs(
+    stopped: Iterable[tuple[Mapping[str, Any], Config]], groups: Sequence[RunGroup]
+) -> tuple[StoppedConfig, ...]:
+    """The configurations that no group has. Their rows do not know the device: any will do."""
+    by_config: dict[frozenset[tuple[str, Any]], list[Mapping[str, Any]]] = {}
+    configs: dict[frozenset[tuple[str, Any]], Config] = {}
+    for row, config in stopped:
+        known = {name: value for name, value in config.items() if not name.startswith("device ")}
+        if not any(all(group.config.get(name) == value for name, value in known.items()) for group in groups):
+            key = frozenset(known.items())
+            by_config.setdefault(key, []).append(row)
+            configs[key] = known
+    return tuple(StoppedConfig(tuple(rows), configs[key]) for key, rows in by_config.items())
+
+
+def _task_runs(
+    task: str,
+    demonstration: bool,
+    grouped: Iterable[Sequence[Run]],
+    stopped_rows: Sequence[tuple[Mapping[str, Any], Config]],
+) -> TaskRuns:
     groups = [RunGroup(tuple(sorted(runs, key=lambda run: run.seed))) for runs in grouped]
     names = dict.fromkeys(name for group in groups for name in group.config)
     differing = [name for name in names if _distinct(groups, [name]) > 1]
-    # A group without the name does not use that flag: its loss has no weight, say.
-    varied = [name for name in differing if len({group.config[name] for group in groups if name in group.config}) > 1]
+    varied = [name for name in differing if _varies(name, [group.config for group in groups])]
     flags = [name for name in varied if " " not in name]
+    stopped = _stopped_configs(stopped_rows, groups)
+    tried = [*(group.config for group in groups), *(each.config for each in stopped)]
     environment = [name for name in differing if " " in name]
-    columns = list(flags)
-    others = [name for name in differing if name not in flags]
+    columns = [name for name in dict.fromkeys(itertools.chain(*tried)) if " " not in name and _varies(name, tried)]
+    others = [name for name in differing if name not in columns]
     for name in sorted(others, key=lambda name: name != "device name"):  # the rest in its order
         if _distinct(groups, [*columns, name]) > _distinct(groups, columns):
             columns.append(name)
     groups.sort(key=lambda group: [sortable(group.config.get(name)) for name in columns])
-    return TaskRuns(task, demonstration, tuple(groups), tuple(flags), tuple(environment), tuple(columns))
+    return TaskRuns(task, demonstration, tuple(groups), tuple(flags), tuple(environment), tuple(columns), stopped)
+
+
+def _varies(name: str, configs: Iterable[Config]) -> bool:
+    """Whether a setting has several values; one without the name does not use it: its loss has no weight, say."""
+    return len({config[name] for config in configs if name in config}) > 1
 
 
 def _distinct(groups: Iterable[RunGroup], names: Sequence[str]) -> int:

@@ -44,8 +44,11 @@ def over_seeds(values: Sequence[float | None]) -> Spread:
     return Spread(n, mean, sd, float(low), float(high), float(test.pvalue))
 
 
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Each p-value corrected for the number of them by Holm's method (1979); None stays None and does not count."""
+def holm(p_values: Sequence[float | None], untested: int = 0) -> list[float | None]:
+    """Each p-value corrected for the number of them by Holm's method (1979); None stays None and does not count.
+
+    :param untested: so many more hypotheses were given up before they were tested: they count, and as not rejected.
+    """
     known = [p for p in p_values if p is not None]
-    corrected = iter(multipletests(known, method="holm")[1].tolist() if known else [])
+    corrected = iter(multipletests([*known, *[1.0] * untested], method="holm")[1].tolist() if known else [])
     return [None if p is None else next(corrected) for p in p_values]

@@ -43,7 +43,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Decision:
-    """A summary by the primary metric, with p-values corrected for the number of groups.
+    """A summary by the primary metric, with p-values corrected for the number of configurations.
 
     ``validation`` is the students' score on the hold-out. ``evidence`` says which p-values are below 5 %.
     """
@@ -91,10 +91,14 @@ def summarize(group: RunGroup, metrics: Mapping[str, Sequence[str]]) -> list[Sum
 
 
 def decide(task_runs: TaskRuns, summaries: Sequence[Summary]) -> list[Decision]:
-    """Verdicts on the groups by the primary metric, corrected for their number by Holm's method."""
+    """Verdicts on the groups by the primary metric, corrected by Holm's method for all that were tried.
+
+    Those that a search stopped early count too: they were left behind for their scores.
+    """
     primary_summaries = [summary for summary in summaries if (summary.test_set, summary.metric) == task_runs.primary]
-    p_rows = holm([summary.rows.p if summary.rows else None for summary in primary_summaries])
-    p_seeds = holm([summary.gain.p if summary.gain else None for summary in primary_summaries])
+    stopped = len(task_runs.stopped)
+    p_rows = holm([summary.rows.p if summary.rows else None for summary in primary_summaries], stopped)
+    p_seeds = holm([summary.gain.p if summary.gain else None for summary in primary_summaries], stopped)
     return [
         Decision(summary, _validation(summary.group, summary.metric), rows, seeds, _evidence(summary, rows, seeds))
         for summary, rows, seeds in zip(primary_summaries, p_rows, p_seeds, strict=True)

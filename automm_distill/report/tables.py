@@ -1,12 +1,12 @@
 """The tables of a report, and its numbers for a CSV file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from automm_distill.evaluation.bootstrap import Interval
-from automm_distill.report.runs import RunGroup, TaskRuns, format_value
+from automm_distill.report.runs import RunGroup, StoppedConfig, TaskRuns, format_value
 from automm_distill.report.seeds import Spread
 from automm_distill.report.summary import ROLES, Decision, Summary
 from automm_distill.text_table import TextTable
@@ -52,7 +52,7 @@ def verdicts(task_runs: TaskRuns, decisions: Sequence[Decision], chosen: Decisio
 
 
 def csv_lines(task_runs: TaskRuns, summaries: Sequence[Summary], decisions: Sequence[Decision]) -> list[dict[str, Any]]:
-    """A line per group, test set and metric; scores from 0 to 1, not in points."""
+    """A line per group, test set and metric; scores from 0 to 1, not in points. Then one per stopped trial."""
     decision_of = {id(decision.summary): decision for decision in decisions}
     lines = []
     for summary in summaries:
@@ -76,7 +76,18 @@ def csv_lines(task_runs: TaskRuns, summaries: Sequence[Summary], decisions: Sequ
             line |= {"validation": decision.validation.mean, "p_rows_holm": decision.p_rows}
             line |= {"p_seeds_holm": decision.p_seeds, "verdict": decision.verdict}
         lines.append(line)
-    return lines
+    return lines + [_stopped_line(task_runs, stopped, row) for stopped in task_runs.stopped for row in stopped.rows]
+
+
+def _stopped_line(task_runs: TaskRuns, stopped: StoppedConfig, row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "task": task_runs.name,
+        "metric": row["best_validation"]["metric"],
+        **{name: format_value(stopped.config.get(name)) for name in task_runs.columns},
+        "seeds": str(row["settings"]["seed"]),
+        "validation": row["best_validation"]["score"],
+        "verdict": f"stopped at epoch {row['rung']}",
+    }
 
 
 def speed_up(group: RunGroup) -> float | None:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from automm_distill.inputs.checkpoints.opening import check_checkpoint
 from automm_distill.inputs.rows.splits import Splits, load_splits
 from automm_distill.memory import estimate_peak
 from automm_distill.preflight import preflight
+from automm_distill.result_row import planned_row
 from automm_distill.results import RESULTS, read_rows
 from automm_distill.settings import DATA, FLAGS, Settings
 from automm_distill.sweep.grid import Trial
@@ -23,7 +24,8 @@ class CheckedTrial:
     """A trial that can run, and what it will be.
 
     ``identity`` is :attr:`RunContext.identity`; ``precision`` is the one that this machine has for it, or on a cluster
-    the requested one; ``num_gpus`` is None on a cluster; ``memory`` is the estimate of its peak in bytes.
+    the requested one; ``num_gpus`` is None on a cluster; ``memory`` is the estimate of its peak in bytes. ``row`` is
+    what the row of its result will say of its settings, rows and checkpoints.
     """
 
     trial: Trial
@@ -31,9 +33,10 @@ class CheckedTrial:
     precision: str
     num_gpus: int | None
     memory: int
+    row: Mapping[str, Any] = field(default_factory=dict)
 
     def is_done(self, row: Mapping[str, Any]) -> bool:
-        """Whether ``row`` of a ``results.jsonl`` is the result of this trial: the same run, in the same arithmetic."""
+        """Whether ``row`` of a file of results is of this trial: the same run, in the same arithmetic."""
         if row.get("identity") != self.identity:
             return False
         if self.num_gpus is None:
@@ -63,6 +66,7 @@ def check(trials: Sequence[Trial], *, on_cluster: bool) -> list[CheckedTrial]:
             trials[number].settings.precision if on_cluster else context.device.precision,
             None if on_cluster else context.device.num_gpus,
             estimate_peak(context, on_gpu=trials[number].settings.num_gpu > 0),
+            planned_row(context) | {"settings": asdict(trials[number].settings)},
         )
     by_run: dict[tuple[str, str], CheckedTrial] = {}
     for _, each in sorted(checked.items()):

@@ -4,12 +4,18 @@ import argparse
 import logging
 import math
 import shlex
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from automm_distill.command import DONE, FAILED, Parser, guarded, path_argument
 from automm_distill.errors import UserError
 from automm_distill.settings import SCRIPT_DEFAULTS
+
+if TYPE_CHECKING:
+    from automm_distill.sweep.checks import CheckedTrial
+    from automm_distill.sweep.ray_runner import Resources
 
 DEFAULT_SEED = 123
 
@@ -30,6 +36,17 @@ def make_parser(description: str | None) -> Parser:
         help="values of one flag of the script; with several --grid, all combinations",
     )
     parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help=f"each point runs with each [{DEFAULT_SEED}]")
+    parser.add_argument(
+        "--search",
+        choices=("grid", "asha"),
+        default="grid",
+        help="grid runs all points with all seeds; asha stops bad points early (asynchronous successive halving) and "
+        "runs only the best with more than the first seed [%(default)s]",
+    )
+    parser.add_argument("--trials", type=int, metavar="N", help="asha: points to try, at random [all]")
+    parser.add_argument(
+        "--max_hours", type=float, metavar="X", help="asha: when to end; the same command again goes on [no limit]"
+    )
     parser.add_argument("--file", type=path_argument, metavar="YAML", help="a file with grid, seeds and flags")
     parser.add_argument(
         "--cpus_per_trial", type=float, default=1, metavar="X", help="CPUs, and threads, of one trial [1]"
@@ -67,46 +84,88 @@ def main(argv: Sequence[str] | None = None, description: str | None = None) -> i
 
 def _sweep(args: argparse.Namespace, flags: Sequence[str]) -> int:
     from automm_distill import logs
-    from automm_distill.sweep import checks, grid, progress, ray_runner
+    from automm_distill.sweep import checks, grid, search
 
+    started = time.monotonic()
     _check(args)
+    logs.set_up("quiet")  # the trials' own logs hold the rest
+    logging.getLogger("automm_distill").handlers[0].addFilter(_first_time())
     written = grid.read_file(args.file) if args.file else grid.SweepFile(grid={}, seeds=[], flags=[])
     points = written["grid"] | grid.read_grid(args.grid)
     seeds = args.seeds or written["seeds"] or [DEFAULT_SEED]
     planned = grid.plan(args.benchmark, points, seeds, [*written["flags"], *flags])
+    if planned[0].settings.validation_log is not None:
+        raise UserError(
+            f"--validation_log {planned[0].settings.validation_log}: all trials would write to that file; leave it out"
+        )
+    if args.search == "asha":
+        planned = search.choose_points(planned, points, args.trials)
 
     on_cluster = args.ray_address is not None
     gpus = grid.gpus_per_trial(args.gpus_per_trial, planned, None if on_cluster else _gpus_here())
-    logs.set_up("quiet")  # the trials' own logs hold the rest
     say = logs.message_console().out
-    logging.getLogger("automm_distill").handlers[0].addFilter(_first_time())
     checked = checks.check([grid.with_gpus(trial, gpus) for trial in planned], on_cluster=on_cluster)
     if len(checked) < len(planned):
         repeated = len(planned) - len(checked)
         say(f"{repeated} of {len(planned)} trials would repeat another: left out")
-    pending = checks.pending(checked)
-    say(f"{len(checked)} trials, {len(checked) - len(pending)} of them done before")
-
-    failed = []
-    if pending:
-        estimated = max(each.memory for each in pending)
-        memory = estimated if args.memory_per_trial is None else int(args.memory_per_trial * 1e9)
-        how = "about " if args.memory_per_trial is None else ""
-        say(f"each with {args.cpus_per_trial:g} CPU, {gpus:g} GPU and {how}{memory / 1e9:.1f} GB of memory")
-        failed = progress.run(
-            [each.trial for each in pending],
-            args.benchmark,
-            address=args.ray_address,
-            resources=ray_runner.Resources(args.cpus_per_trial, gpus, memory),
-        )
+    failed = _search(args, checked, gpus, started) if args.search == "asha" else _grid(args, checked, gpus)
     if failed:
-        say(f"{len(failed)} of {len(checked)} trials failed; the same command again runs them once more")
+        say(f"{failed} of {len(checked)} trials failed; the same command again runs them once more")
     answer = logs.result_console().out
     for folder in dict.fromkeys(Path(trial.settings.output_folder).resolve() for trial in planned):
         answer(f"results      {folder / 'results.jsonl'}")
         report = f"python automm_distillation_report.py {shlex.quote(str(folder))}"
         answer(f"report       {report}")
     return FAILED if failed else DONE
+
+
+def _grid(args: argparse.Namespace, checked: Sequence["CheckedTrial"], gpus: float) -> int:
+    """Run all that is pending; how many failed."""
+    from automm_distill import logs
+    from automm_distill.sweep import checks, progress, ray_runner
+
+    pending = checks.pending(checked)
+    logs.message_console().out(f"{len(checked)} trials, {len(checked) - len(pending)} of them done before")
+    if not pending:
+        return 0
+    trials = [each.trial for each in pending]
+    resources = _resources(args, pending, gpus)
+    with ray_runner.ray_session(args.ray_address, resources):
+        return len(progress.run(trials, args.benchmark, resources=resources))
+
+
+def _search(args: argparse.Namespace, checked: Sequence["CheckedTrial"], gpus: float, started: float) -> int:
+    """Search until the time is over; how many trials failed."""
+    from automm_distill import logs
+    from automm_distill.sweep import search
+
+    outcome = search.run(
+        checked,
+        args.benchmark,
+        address=args.ray_address,
+        resources=_resources(args, checked, gpus),
+        deadline=math.inf if args.max_hours is None else started + 3600 * args.max_hours,
+    )
+    if outcome.unfinished:
+        logs.message_console().out(
+            f"--max_hours {args.max_hours:g}: the time is over, {outcome.unfinished} trials did not get their turn or "
+            "were ended; the same command again goes on"
+        )
+    return outcome.failed
+
+
+def _resources(args: argparse.Namespace, trials: Sequence["CheckedTrial"], gpus: float) -> "Resources":
+    """What each of the trials gets."""
+    from automm_distill import logs
+    from automm_distill.sweep import ray_runner
+
+    estimated = max(each.memory for each in trials)
+    memory = estimated if args.memory_per_trial is None else int(args.memory_per_trial * 1e9)
+    about = "about " if args.memory_per_trial is None else ""
+    logs.message_console().out(
+        f"each with {args.cpus_per_trial:g} CPU, {gpus:g} GPU and {about}{memory / 1e9:.1f} GB of memory"
+    )
+    return ray_runner.Resources(args.cpus_per_trial, gpus, memory)
 
 
 def _first_time() -> Callable[[logging.LogRecord], bool]:
@@ -122,11 +181,16 @@ def _first_time() -> Callable[[logging.LogRecord], bool]:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuse amounts that cannot be scheduled.
+    """Refuse amounts that cannot be scheduled, or do not belong to this kind of search.
 
     :raises UserError: naming the flag.
     """
-    for name in ("cpus_per_trial", "memory_per_trial"):
+    for name in ("trials", "max_hours"):
+        if getattr(args, name) is not None and args.search != "asha":
+            raise UserError(f"--{name} {getattr(args, name):g}: a grid runs all of its trials; needs --search asha")
+    if args.trials is not None and args.trials < 2:
+        raise UserError(f"--trials {args.trials}: needs 2 or more, which can be compared")
+    for name in ("cpus_per_trial", "memory_per_trial", "max_hours"):
         value = getattr(args, name)
         if value is not None and not 0 < value < math.inf:
             raise UserError(f"--{name} {value:g}: needs a number above 0")

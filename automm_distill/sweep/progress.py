@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -17,34 +17,56 @@ from automm_distill.sweep import ray_runner
 from automm_distill.sweep.grid import Trial
 
 
+class Follower:
+    """Looks at the trials while they run; this one lets all run to their end."""
+
+    def to_end(self) -> Collection[str]:
+        """The names of trials to end at once, asked again and again."""
+        return ()
+
+    def running(self, name: str) -> str:
+        """How far a trial that has begun is."""
+        return "running"
+
+    def ended(self, finished: ray_runner.Finished) -> str:
+        """Called once for each trial: how it ended."""
+        if finished.status == 0:
+            return f"done in {finished.seconds:.0f} s"
+        how = "lost" if finished.status is None else f"failed (status {finished.status})"
+        return f"{how}; see {finished.command.log}"
+
+
 def run(
     trials: Sequence[Trial],
     benchmark: Benchmark,
     *,
-    address: str | None,
     resources: ray_runner.Resources,
+    follower: Follower | None = None,
 ) -> list[ray_runner.Finished]:
-    """Run the trials, show how far they are, and return those that failed.
+    """Run the trials in a Ray session, show how far they are, and return those that failed, or were ended early.
 
     :param resources: what each of them needs.
-    :raises UserError: when Ray does not start, or this machine has not what one trial needs.
     """
     commands = [trial_command(trial, benchmark) for trial in trials]
-    finished: dict[str, ray_runner.Finished] = {}
+    follower = follower or Follower()
+    failed: list[ray_runner.Finished] = []
+    ended: dict[str, str] = {}
     started = time.time()
     console = logs.message_console()
     table = Live(
-        get_renderable=lambda: _table(commands, finished, started),
+        get_renderable=lambda: _table(commands, ended, follower, started),
         console=console,
         refresh_per_second=1,
         redirect_stdout=False,
     )
-    with ray_runner.ray_session(address, resources), table if logs.on_terminal() else nullcontext():
-        for each in ray_runner.run(commands, resources):
-            finished[each.command.name] = each
+    with table if logs.on_terminal() else nullcontext():
+        for each in ray_runner.run(commands, resources, follower.to_end):
+            ended[each.command.name] = follower.ended(each)
+            if each.status != 0:
+                failed.append(each)
             if not logs.on_terminal():
-                console.out(f"{each.command.name}: {_state(each)}")
-    return [each for each in finished.values() if each.status != 0]
+                console.out(f"{each.command.name}: {ended[each.command.name]}")
+    return failed
 
 
 def trial_command(trial: Trial, benchmark: Benchmark) -> ray_runner.Command:
@@ -63,24 +85,17 @@ def trial_command(trial: Trial, benchmark: Benchmark) -> ray_runner.Command:
     )
 
 
-def _state(finished: ray_runner.Finished) -> str:
-    if finished.status == 0:
-        return f"done in {finished.seconds:.0f} s"
-    how = "lost" if finished.status is None else f"failed (status {finished.status})"
-    return f"{how}; see {finished.command.log}"
-
-
 def _table(
-    commands: Sequence[ray_runner.Command], finished: Mapping[str, ray_runner.Finished], started: float
+    commands: Sequence[ray_runner.Command], ended: Mapping[str, str], follower: Follower, started: float
 ) -> Table:
-    table = Table(title=f"{len(finished)} of {len(commands)} trials", title_justify="left")
+    table = Table(title=f"{len(ended)} of {len(commands)} trials", title_justify="left")
     table.add_column("Trial")
     table.add_column("State")
     for command in commands:
-        if command.name in finished:
-            state = _state(finished[command.name])
+        if command.name in ended:
+            state = ended[command.name]
         else:  # the log of an earlier sweep is older
             has_begun = command.log.exists() and command.log.stat().st_mtime >= started
-            state = "running" if has_begun else "waiting"
+            state = follower.running(command.name) if has_begun else "waiting"
         table.add_row(command.name, state)
     return table

@@ -1,5 +1,6 @@
 """Commands run side by side by Ray: on this machine, or on the nodes of a cluster that share its file system."""
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -9,8 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 RETRIES = 3  # of a command whose node is lost
 CONNECT_TIMEOUT_S = 5  # for a cluster to answer
+ASK_EVERY_S = 0.5  # which commands are to end
+WAIT_S = 60.0  # at a time, for a command
 OBJECT_STORE_BYTES = 100_000_000  # Ray's shared memory, 30 % of the machine's unless told; commands exchange nothing
 
 
@@ -47,14 +49,14 @@ class Resources:
 
 @dataclass(frozen=True)
 class Finished:
-    """``status`` is the exit status, negative for a signal, None when Ray lost the command for good."""
+    """``status`` is the exit status, negative for a signal, None when Ray lost the command for good or ended it."""
 
     command: Command
     status: int | None
     seconds: float
 
 
-@contextmanager
+@contextlib.contextmanager
 def ray_session(address: str | None, resources: Resources | None = None) -> Iterator[None]:
     """Connected to the Ray cluster at ``address``, or to one on this machine that ends with the block.
 
@@ -76,12 +78,16 @@ def ray_session(address: str | None, resources: Resources | None = None) -> Iter
         ray.shutdown()
 
 
-def run(commands: Sequence[Command], resources: Resources) -> Iterator[Finished]:
+def run(
+    commands: Sequence[Command], resources: Resources, to_end: Callable[[], Collection[str]] | None = None
+) -> Iterator[Finished]:
     """Each command as soon as it has finished. As many run at once as there are CPUs, GPUs and memory for.
 
     A command that fails or is killed does not stop the others. When the caller stops early, all end at once. A command
     sees the GPUs that Ray gives it, and without one sees none. One that needs more memory than any node has gets a
     node's whole memory: one at a time.
+
+    :param to_end: asked again and again for the names of commands to end at once, begun or not.
     """
     import ray
 
@@ -96,16 +102,22 @@ def run(commands: Sequence[Command], resources: Resources) -> Iterator[Finished]
         ): command
         for command in commands
     }
+    ended: set[Any] = set()
     try:
         while running:
-            (finished,), _ = ray.wait(list(running), num_returns=1)
-            command = running.pop(finished)
-            try:
-                status, seconds = ray.get(finished)
-            except ray.exceptions.RayError as error:
-                log.debug("Ray lost %s: %s", command.name, error)
-                status, seconds = None, 0.0
-            yield Finished(command, status, seconds)
+            finished, _ = ray.wait(list(running), num_returns=1, timeout=None if to_end is None else ASK_EVERY_S)
+            for each in finished:
+                command = running.pop(each)
+                try:
+                    status, seconds = ray.get(each)
+                except ray.exceptions.RayError as error:
+                    log.debug("Ray lost %s: %s", command.name, error)
+                    status, seconds = None, 0.0
+                yield Finished(command, status, seconds)
+            unwanted = to_end() if to_end is not None else ()
+            for each in [each for each, command in running.items() if command.name in unwanted and each not in ended]:
+                ray.cancel(each)  # without force: the command is gone when Ray says so, and the worker takes the next
+                ended.add(each)
     finally:
         for unfinished in running:
             ray.cancel(unfinished, force=True)
@@ -189,7 +201,14 @@ def _run_here(argv: list[str], folder: str, log_file: str, environment: Mapping[
             env={**os.environ, **environment},
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
-        return process.wait(), time.monotonic() - start
+        try:
+            while True:  # a wait without an end would not hear of Ray's KeyboardInterrupt, by which it cancels
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return process.wait(WAIT_S), time.monotonic() - start
+        except KeyboardInterrupt:
+            process.kill()
+            process.wait()
+            raise
 
 
 def _end_with_parent() -> None:
