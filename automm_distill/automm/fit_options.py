@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from automm_distill.devices import Device
@@ -28,6 +29,7 @@ class FitOptions:
     :param compile: train through torch.compile.
     :param verbosity: "quiet", "normal" or "verbose".
     :param losses: what the student minimises; None to fine-tune.
+    :param token_cache: the cache folder, where the tokens of many rows are kept; None to keep none.
     """
 
     role: str
@@ -38,6 +40,7 @@ class FitOptions:
     compile: bool = False
     verbosity: str = "normal"
     losses: DistillationSpec | None = None
+    token_cache: Path | None = None
 
     @property
     def on_gpu(self) -> bool:
@@ -78,6 +81,7 @@ def fit_options(
     losses: DistillationSpec | None = None,
     *,
     max_tokens: int = AUTOGLUON_MAX_TOKENS,
+    token_cache: Path | None = None,
 ) -> FitOptions:
     """The options of one of the three models. All get the same kinds of options; only values differ.
 
@@ -85,6 +89,7 @@ def fit_options(
     :param role: "teacher", "baseline" or "student"; the last two differ in ``losses`` alone.
     :param max_tokens: longer rows are cut to so many tokens. AutoGluon's own limit is not said again: a model that was
         cached before there was this parameter is the same one.
+    :param token_cache: as in :class:`FitOptions`.
     """
     prefix = "teacher" if role == "teacher" else "student"
     hyperparameters: dict[str, Any] = {
@@ -114,6 +119,7 @@ def fit_options(
         compile=settings.compile,
         verbosity=settings.verbosity,
         losses=losses,
+        token_cache=token_cache,
     )
 
 

@@ -57,15 +57,16 @@ class Learner(BaseLearner):
     ) -> Any:
         """In place of learners/base.py:864: rows tokenised once, in batches of about the same length."""
         (processor,) = data_processors["text"]
+        kept = self.options.token_cache
         if not is_train:  # AutoGluon scores averaged checkpoints on the validation rows (learners/base.py:1448)
             same = predict_data is self._tuning_data
-            rows = self._validation_rows if same else Rows(processor, df_preprocessor, predict_data)
+            rows = self._validation_rows if same else Rows(processor, df_preprocessor, predict_data, token_cache=kept)
             return PredictRows(rows, batch_size=per_gpu_batch_size, on_gpu=self.options.on_gpu)
         self._student_preprocessor = df_preprocessor
         (label_processor,) = data_processors["label"]
         key = label_processor.label_key
-        train = Rows(processor, df_preprocessor, self._train_data, label_key=key, augmented=True)
-        self._validation_rows = Rows(processor, df_preprocessor, self._tuning_data, label_key=key)
+        train = Rows(processor, df_preprocessor, self._train_data, label_key=key, augmented=True, token_cache=kept)
+        self._validation_rows = Rows(processor, df_preprocessor, self._tuning_data, label_key=key, token_cache=kept)
         longest_first = np.argsort(-self._validation_rows.lengths, kind="stable")
         self._validation_rows.reorder(longest_first)
         self._tuning_data = self._tuning_data.iloc[longest_first]
