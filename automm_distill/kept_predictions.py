@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from automm_distill import cache
-from automm_distill.teacher_outputs import row_keys
+from automm_distill.cache.keyed_parts import row_keys
 
 FOLDER, FILE = "predictions", "predictions.npy"
 

@@ -26,6 +26,7 @@ from automm_distill.tasks import Task
 
 RUN_LOCKS = ".20*.lock"  # beside the folders of runs, whose names begin with the date
 OUTPUT_BYTES = 4096  # of the teacher's outputs for one row: a feature of width 1024 in single precision
+TOKEN_BYTES = 1024  # of the tokens of one row: 200, with 5 bytes each
 SAMPLE_ROWS = 200  # that each tokenizer is tried on
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,9 @@ def preflight(
     # A fit keeps its last and its three best checkpoints until the finished model is there too.
     _require_room(output_folder, "--output_folder", 5 * student.bytes)
     outputs = OUTPUT_BYTES * len(splits.student.train) if settings.teacher_outputs == "cached" else 0
-    _require_room(cache_folder, "--finetuned_model_cache_folder", 5 * max(teacher.bytes, student.bytes) + outputs)
+    tokens = TOKEN_BYTES * (len(splits.teacher.train) + len(splits.student.train))
+    kept = outputs + tokens
+    _require_room(cache_folder, "--finetuned_model_cache_folder", 5 * max(teacher.bytes, student.bytes) + kept)
     logs.quieten_libraries(settings.verbosity)
     task = settings.tasks[0]
     texts = [_some_texts(data.train, task) for data in (splits.teacher, splits.student)]

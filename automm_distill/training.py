@@ -136,6 +136,7 @@ def distill(targets: Teacher, run_folder: Path, context: RunContext) -> TrainedM
         "student",
         losses,
         max_tokens=context.student.max_tokens,
+        token_cache=context.cache_folder,
     )
     data = context.data("student")
     log.info("distilling the student: %s, %s rows", settings.student_model, f"{len(data.train):,}")
@@ -146,7 +147,7 @@ def distill(targets: Teacher, run_folder: Path, context: RunContext) -> TrainedM
     ):
         training_info, seconds = _timed(lambda: automm.fit(partial / "student", data, context.task, options, targets))
     warn_if_diverged("student", training_info, settings, context.device.precision)
-    student = automm.load(run_folder / "student", context.task, verbosity=settings.verbosity)
+    student = _load_predictor(run_folder / "student", context)
     training_info |= {"seconds": seconds, "path": str((run_folder / "student").resolve())}
     return _score("student", student, training_info, context, seconds, student.predict)
 
@@ -182,7 +183,12 @@ def _entry(role: str, context: RunContext) -> tuple[FitOptions, dict[str, Any], 
     """How the teacher or the baseline is fitted, the recipe of its cache entry, and where that is."""
     task, checkpoint = context.task, context.checkpoint(role)
     options = automm.fit_options(
-        context.settings, context.device, str(checkpoint.path), role, max_tokens=checkpoint.max_tokens
+        context.settings,
+        context.device,
+        str(checkpoint.path),
+        role,
+        max_tokens=checkpoint.max_tokens,
+        token_cache=context.cache_folder,
     )
     recipe = cache_recipe(role, task, context.data(role), checkpoint, options)
     config = task.name if context.settings.benchmark == "pawsx" else task.config  # mnlim and mnlimm share mnli's models
@@ -192,8 +198,11 @@ def _entry(role: str, context: RunContext) -> tuple[FitOptions, dict[str, Any], 
 def _load(folder: Path, manifest: Mapping[str, Any], context: RunContext) -> tuple[Predictor, dict[str, Any]]:
     """The model in a cache entry, and its training info with a fingerprint of what its outputs depend on."""
     weights = {name: digest for name, digest in manifest["files"].items() if name.startswith(automm.WEIGHT_FILES)}
-    predictor = automm.load(folder, context.task, verbosity=context.settings.verbosity)
-    return predictor, manifest["training_info"] | {"weights_hash": cache.fingerprint(weights)}
+    return _load_predictor(folder, context), manifest["training_info"] | {"weights_hash": cache.fingerprint(weights)}
+
+
+def _load_predictor(folder: Path, context: RunContext) -> Predictor:
+    return automm.load(folder, context.task, verbosity=context.settings.verbosity, token_cache=context.cache_folder)
 
 
 def _score(

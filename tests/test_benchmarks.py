@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from automm_distill.inputs import demo
+from automm_distill.tasks import GLUE_TASKS, pawsx_task
+from benchmarks import scale
 from benchmarks.distillation_speed import VARIANTS, main
 from tests.conftest import write_splits
 
@@ -74,3 +76,38 @@ def test_benchmark_times_every_variant_on_the_same_tokens(checkpoints, tmp_path)
     assert "loss log" not in runs["plain"]["phases"]
     assert "where the seconds go" in done.stdout
     assert not list(tmp_path.glob("distillation-speed-*"))
+
+
+def test_rows_of_full_size_are_all_different():
+    raw = demo.make_pairs(demo.LANGUAGES["en"], 60, seed=3)
+    made = scale.pair_anew(raw, pawsx_task("en"), 400, "es ")
+    assert len(made.drop_duplicates(["sentence1", "sentence2"])) == 400
+    assert set(made["sentence1"]) == set("es " + raw["sentence1"])
+    assert set(made["label"]) == {0, 1}
+
+
+@pytest.mark.slow
+def test_scale_measures_cold_and_warm_runs_until_the_first_step(tmp_path, monkeypatch, capsys):
+    pairs = demo.make_pairs(demo.LANGUAGES["en"], 200, seed=3)
+    mnli = pairs.rename(columns={"sentence1": "premise", "sentence2": "hypothesis"})
+    splits = {name: mnli.assign(label=mnli["idx"] % 3) for name in scale.SIZES["glue"].rows}
+    write_splits(tmp_path / "glue" / "mnli", splits)
+    write_splits(tmp_path / "paws-x" / "en", dict.fromkeys(scale.SIZES["pawsx"].rows, pairs))
+    small = {
+        "glue": scale.Size([GLUE_TASKS["mnli"]], dict.fromkeys(splits, 300) | {"train": 6000}),
+        "pawsx": scale.Size([pawsx_task("en"), pawsx_task("es")], {"train": 3000, "validation": 300, "test": 200}),
+    }
+    monkeypatch.setattr(scale, "SIZES", small)
+    report = tmp_path / "scale.json"
+    argv = ["--dataset_path", tmp_path, "--scratch", tmp_path, "--shares", 1, "--json", report]
+    assert scale.main([*map(str, argv)]) == 0
+    measured = json.loads(report.read_text())
+    states = [(run["benchmark"], run["share"], run["state"]) for run in measured["runs"]]
+    assert states == [(name, 1, state) for name in small for state in ("cold", "warm")]
+    for cold, warm in zip(measured["runs"][::2], measured["runs"][1::2], strict=True):
+        assert cold["phases"]["tokenizing"] > 2 * warm["phases"]["tokenizing"], "of the hold-out, which is small"
+        assert sum(cold["phases"].values()) == pytest.approx(cold["seconds"], rel=0.05)
+        assert warm["peak_bytes"] > 1e8
+    assert measured["intervals"]["pawsx"]["test_rows"] == 400
+    assert "intervals of 600 test rows" in capsys.readouterr().out
+    assert not list(tmp_path.glob("scale-*"))

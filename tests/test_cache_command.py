@@ -1,8 +1,10 @@
 """``python -m automm_distill.cache``: what the cache holds, and what may go."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,22 @@ def test_prune_leaves_what_a_running_process_uses(folders, capsys):
     process.wait()
     assert main(["prune", "--save_path", str(folder), "--results", str(results), "--yes"]) == 0
     assert names(folder) == ["outputs-1", "teacher-rte-1"]
+
+
+def test_prune_leaves_tokens_that_were_used_within_a_week(folders, capsys):
+    folder, results = folders
+    week = 7 * 86400
+    for name, finished, used in (("tokens-1", week + 60, week - 60), ("tokens-2", week + 60, week + 60)):
+        with cache.staged(folder / name / "part-1") as partial:
+            partial.mkdir()
+            cache.write_manifest(partial, {}, {"rows": 1234, "task": "tokens, at most 64 a row"})
+        cache.mark_in_use(folder / name).close()
+        for path, ago in ((folder / name / "part-1" / cache.MANIFEST, finished), (folder / f".{name}.in-use", used)):
+            os.utime(path, (time.time() - ago,) * 2)
+    assert main(["list", "--save_path", str(folder)]) == 0
+    assert "tokens, at most 64 a row, 1,234 rows" in capsys.readouterr().out
+    assert main(["prune", "--save_path", str(folder), "--results", str(results), "--yes"]) == 0
+    assert names(folder) == ["outputs-1", "teacher-rte-1", "tokens-1"]
 
 
 def test_prune_leaves_what_is_being_built(folders):

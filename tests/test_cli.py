@@ -1,5 +1,6 @@
 """The command line: fast help, exact names, and one line for everything that cannot be run."""
 
+import gc
 import os
 import re
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from automm_distill.cache import command as cache_command
-from automm_distill.cli import flags_without_effect, parse_settings
+from automm_distill.cli import flags_without_effect, no_garbage_collection, parse_settings
 from automm_distill.flag import Benchmark
 from automm_distill.losses import TERMS
 from automm_distill.report import command as report_command
@@ -357,3 +358,16 @@ def test_help_fits_the_terminal(columns):
     assert max(len(line) for line in text.splitlines() if line.startswith(" ") and "--" not in line) <= min(
         columns, 120
     )
+
+
+def test_garbage_is_collected_again_once_the_libraries_are_imported():
+    enabled = []
+
+    def fail():
+        with no_garbage_collection():
+            enabled.append(gc.isenabled())
+            raise ValueError("a mistake")
+
+    with pytest.raises(ValueError, match="a mistake"):
+        fail()
+    assert [*enabled, gc.isenabled()] == [False, True]

@@ -142,8 +142,8 @@ def test_old_row_without_a_task_is_of_the_default_task(tmp_path):
 def test_stopped_trials_have_a_file_and_a_lock_of_their_own(tmp_path):
     with (tmp_path / STOPPED).open("w") as file:
         file.write('{"half a li')
-    append_row(tmp_path, {"settings": {}, "format": 2, "rung": 1}, STOPPED)
-    append_row(tmp_path, {"settings": {}, "format": 2})
-    assert read_rows(tmp_path / STOPPED) == ([{"settings": {}, "format": 2, "rung": 1}], 1)
-    assert read_rows(tmp_path / RESULTS) == ([{"settings": {}, "format": 2}], 0)
+    append_row(tmp_path, {"settings": {"validations_per_epoch": 2}, "format": 2, "rung": 1}, STOPPED)
+    append_row(tmp_path, {"settings": {"validations_per_epoch": 2}, "format": 2})
+    assert read_rows(tmp_path / STOPPED) == ([{"settings": {"validations_per_epoch": 2}, "format": 2, "rung": 1}], 1)
+    assert read_rows(tmp_path / RESULTS) == ([{"settings": {"validations_per_epoch": 2}, "format": 2}], 0)
     assert {path.name for path in tmp_path.glob(".*.lock")} <= {".stopped.jsonl.lock", ".results.jsonl.lock"}

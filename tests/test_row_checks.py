@@ -130,3 +130,12 @@ def test_tokens_are_counted_as_autogluon_makes_them(checkpoints, tmp_path):
     longest = check_checkpoint("--teacher_model", "teacher", checkpoints / "teacher", tuple(frame["sentence1"]))
     assert counted.max() > longest
     assert np.minimum(counted, longest).tolist() == load(tmp_path / "model").token_counts(frame).tolist()
+
+
+def test_every_blank_that_python_knows_counts_as_one_between_words():
+    blanks = [chr(code) for code in range(0x110000) if chr(code).isspace()]
+    texts = [f"a{blank}b" for blank in [*blanks, "  ", " \t "]] + [" a b", "a b ", "a b\n"]
+    hashes = row_checks._text_hashes(pd.DataFrame({"sentence": [*texts, "ab"]}), ["sentence"])
+    assert len(set(hashes[:-1])) == 1
+    assert hashes[0] == pd.util.hash_pandas_object(pd.DataFrame({"sentence": ["a b"]}), index=False)[0]
+    assert hashes[-1] != hashes[0]

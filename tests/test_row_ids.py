@@ -43,6 +43,11 @@ def test_blank_and_repeated_ids_group_nothing(caplog, ids, expected, counts):
     assert f"de/test: column 'id' tells {counts}" in caplog.text
 
 
+def test_whole_numbers_with_gaps_are_ids_where_there_are_some():
+    assert row_ids(pd.DataFrame({"id": pd.array([5, None, 6], dtype="Int64")}), "x") == ["5", "row 1", "6"]
+    assert row_ids(pd.DataFrame({"id": np.array([5, 7, 6], dtype=np.uint8)}), "x") == ["5", "7", "6"]
+
+
 def test_rows_without_ids_go_by_their_number_in_the_file():
     assert row_ids(pd.DataFrame({"label": [0, 1, 0]})[1:], "x") == ["1", "2"]
 

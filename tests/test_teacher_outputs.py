@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from automm_distill import teacher_outputs
+from automm_distill.cache.keyed_parts import row_keys
 from automm_distill.errors import TrainingError
 
 COLUMNS = ("sentence1", "sentence2")
@@ -39,7 +40,7 @@ def get_or_compute(folder, rows, teacher, precision="32"):
 
 
 def take(outputs, rows):
-    positions = outputs.find(teacher_outputs.row_keys(rows, COLUMNS))
+    positions = outputs.find(row_keys(rows, COLUMNS))
     assert (positions >= 0).all()
     return outputs.take(positions)
 
@@ -66,12 +67,12 @@ def test_rows_of_identical_text_are_read_once(tmp_path):
 
 def test_key_depends_on_where_one_sentence_ends():
     frames = pd.DataFrame({"sentence1": ["a b", "a", ""], "sentence2": ["c", "b c", "a b c"]})
-    assert len(set(teacher_outputs.row_keys(frames, COLUMNS).tolist())) == 3
+    assert len(set(row_keys(frames, COLUMNS).tolist())) == 3
 
 
 def test_missing_row_is_not_found(tmp_path):
     outputs = get_or_compute(tmp_path / "o", frame(1, 2), CountingTeacher())
-    keys = teacher_outputs.row_keys(frame(0, 1, 9), COLUMNS)
+    keys = row_keys(frame(0, 1, 9), COLUMNS)
     assert (outputs.find(keys) >= 0).tolist() == [False, True, False]
     assert (teacher_outputs.TeacherOutputs([]).find(keys) == -1).all()
 
@@ -116,7 +117,7 @@ def test_damaged_parts_are_moved_aside_and_computed_again(tmp_path, caplog, dama
     with caplog.at_level(logging.WARNING):
         outputs = get_or_compute(tmp_path / "o", frame(1, 2, 3), teacher)
     assert teacher.read == [1, 2]
-    assert ("it belongs to another teacher" if damage == "foreign part" else "features.npy is") in caplog.text
+    assert ("it has another recipe than the folder" if damage == "foreign part" else "features.npy is") in caplog.text
     assert take(outputs, frame(1, 2, 3))[1][:, 0].tolist() == [1, 2, 3]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from automm_distill.devices import Device
@@ -29,6 +30,7 @@ class FitOptions:
     :param verbosity: "quiet", "normal" or "verbose".
     :param losses: what the student minimises; None to fine-tune.
     :param validation_log: file that each validation adds a JSON line to.
+    :param token_cache: the cache folder, where the tokens of many rows are kept; None to keep none.
     """
 
     role: str
@@ -40,6 +42,7 @@ class FitOptions:
     verbosity: str = "normal"
     losses: DistillationSpec | None = None
     validation_log: str | None = None
+    token_cache: Path | None = None
 
     @property
     def on_gpu(self) -> bool:
@@ -78,6 +81,7 @@ def fit_options(
     losses: DistillationSpec | None = None,
     *,
     max_tokens: int = AUTOGLUON_MAX_TOKENS,
+    token_cache: Path | None = None,
 ) -> FitOptions:
     """The options of one of the three models. All get the same kinds of options; only values differ.
 
@@ -85,6 +89,7 @@ def fit_options(
     :param role: "teacher", "baseline" or "student"; the last two differ in ``losses`` alone.
     :param max_tokens: longer rows are cut to so many tokens. AutoGluon's own limit is not said again: a model that was
         cached before there was this parameter is the same one.
+    :param token_cache: as in :class:`FitOptions`.
     """
     prefix = "teacher" if role == "teacher" else "student"
     hyperparameters: dict[str, Any] = {
@@ -116,6 +121,7 @@ def fit_options(
         verbosity=settings.verbosity,
         losses=losses,
         validation_log=settings.validation_log if role == "student" else None,
+        token_cache=token_cache,
     )
 
 

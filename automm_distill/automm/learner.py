@@ -66,9 +66,9 @@ class Learner(BaseLearner):
         (processor,) = data_processors["text"]
         self._student_preprocessor = df_preprocessor
         (label_processor,) = data_processors["label"]
-        key = label_processor.label_key
-        train = Rows(processor, df_preprocessor, self._train_data, label_key=key, augmented=True)
-        self._validation_rows = Rows(processor, df_preprocessor, self._tuning_data, label_key=key)
+        key, kept = label_processor.label_key, self.options.token_cache
+        train = Rows(processor, df_preprocessor, self._train_data, label_key=key, augmented=True, token_cache=kept)
+        self._validation_rows = Rows(processor, df_preprocessor, self._tuning_data, label_key=key, token_cache=kept)
         self._validation_rows.reorder(np.argsort(-self._validation_rows.lengths, kind="stable"))
         teacher = self._teacher_learner
         self._targets = teacher.targets_for(self._train_data) if teacher is not None else None

@@ -27,11 +27,14 @@ class Predictor:
     """A fitted ``MultiModalPredictor``, ``automm``, as an experiment uses it.
 
     Predictions depend on the fitted model, the rows, and the device and precision of the fit, on nothing else.
+
+    :param token_cache: the cache folder, where the tokens of many rows are kept; None to keep none.
     """
 
-    def __init__(self, automm: Any, task: Task) -> None:
+    def __init__(self, automm: Any, task: Task, token_cache: Path | None = None) -> None:
         self.automm = automm
         self.task = task
+        self.token_cache = token_cache
         # learners/base.py:280: load() has no argument for it, and Lightning's bar goes to standard output.
         automm._learner._enable_progress_bar = False
 
@@ -130,7 +133,7 @@ class Predictor:
 
     def _rows(self, frame: pd.DataFrame) -> Rows:
         (processor,) = self.automm._learner._data_processors["text"]
-        return Rows(processor, self.automm._learner._df_preprocessor, frame)
+        return Rows(processor, self.automm._learner._df_preprocessor, frame, token_cache=self.token_cache)
 
     def _forward(self, precision: str | None = None) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
         """A function from a batch to its logits and features; the network is on its device afterwards."""
@@ -140,7 +143,10 @@ class Predictor:
         return lambda batch: forward(model, batch, device, arithmetic)
 
 
-def load(folder: Path, task: Task, *, verbosity: str = "normal") -> Predictor:
-    """The predictor that :func:`automm_distill.automm.fitting.fit` saved in ``folder``."""
+def load(folder: Path, task: Task, *, verbosity: str = "normal", token_cache: Path | None = None) -> Predictor:
+    """The predictor that :func:`automm_distill.automm.fitting.fit` saved in ``folder``.
+
+    :param token_cache: as in :class:`Predictor`.
+    """
     automm = MultiModalPredictor.load(str(folder), verbosity=VERBOSITY[verbosity])
-    return Predictor(automm, task)
+    return Predictor(automm, task, token_cache)

@@ -12,9 +12,10 @@ from autogluon.multimodal.models.utils import run_model
 
 from automm_distill.automm.predictor import Predictor
 from automm_distill.automm.tokenized_rows import Rows
+from automm_distill.cache.keyed_parts import row_keys
 from automm_distill.errors import TrainingError, UserError
 from automm_distill.losses import LogitMapping
-from automm_distill.teacher_outputs import TeacherOutputs, row_keys
+from automm_distill.teacher_outputs import TeacherOutputs
 
 TeacherTargets = tuple[torch.Tensor, torch.Tensor]  # logits (B, C), features (B, D)
 

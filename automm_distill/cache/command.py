@@ -18,7 +18,8 @@ Show what a cache folder holds, and remove what no result refers to.
     python -m automm_distill.cache list
     python -m automm_distill.cache prune --results results other/results
 
-``prune`` asks before it removes anything, and never removes what a running process uses."""
+``prune`` asks before it removes anything, and never removes what a running process uses. Tokens, which all runs share,
+go when none has used them for a week."""
 
 
 def get_parser() -> Parser:
@@ -89,7 +90,7 @@ def _show(console: Console, found: Sequence[pruning.CacheEntry], names: set[str]
 
 def _confirmed(console: Console, unused: Sequence[pruning.CacheEntry], *, ask: bool) -> bool:
     if not unused:
-        console.print("nothing to remove: the results refer to every entry")
+        console.print("nothing to remove: the results refer to every entry, or it was used lately")
         return False
     _show(console, unused, None)
     if not ask:

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -195,19 +195,35 @@ def load_now(path: Path, load: Callable[[Path, Mapping[str, Any]], Loaded]) -> L
 
 @contextlib.contextmanager
 def in_use(path: Path) -> Iterator[None]:
-    """Keep ``prune`` of any process from removing the entry at ``path`` while the block runs.
+    """Keep ``prune`` of any process from removing the entry at ``path`` while the block runs."""
+    with mark_in_use(path):
+        yield
 
-    The operating system ends the mark with the process, however that ends. Its file stays: were it removed, two
-    processes could hold marks on two files of the same name.
+
+def mark_in_use(path: Path) -> IO[str]:
+    """Keep ``prune`` of any process from removing the entry at ``path`` until what is returned is closed.
+
+    The operating system ends the mark with the process, however that ends. Its file stays, and tells when the entry was
+    last used: were it removed, two processes could hold marks on two files of the same name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}{_IN_USE}").open("w") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH)
-            except OSError as error:
-                log.debug("no marks in %s, whose file system has no locks: %s", path.parent, error)
-        yield
+    mark = _mark_path(path)
+    mark.touch()
+    file = mark.open("w")
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH)
+        except OSError as error:
+            log.debug("no marks in %s, whose file system has no locks: %s", path.parent, error)
+    return file
+
+
+def last_used(path: Path) -> float:
+    """When the entry at ``path`` was last marked as in use, in Unix seconds; 0 if never."""
+    try:
+        return _mark_path(path).stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def remove(path: Path) -> bool:
@@ -215,9 +231,8 @@ def remove(path: Path) -> bool:
 
     :return: whether it was removed.
     """
-    mark = path.with_name(f".{path.name}{_IN_USE}")
     try:
-        with FileLock(_lock_path(path), timeout=0), mark.open("w") as file:
+        with FileLock(_lock_path(path), timeout=0), _mark_path(path).open("w") as file:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             partial = path.with_name(f"{_PARTIAL}{path.name}")  # half-removed must not look whole
@@ -277,3 +292,7 @@ def verified_manifest(folder: Path) -> dict[str, Any]:
 
 def _lock_path(path: Path) -> Path:
     return path.with_name(f".{path.name}{_LOCK}")
+
+
+def _mark_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}{_IN_USE}")

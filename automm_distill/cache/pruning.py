@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from automm_distill import results
-from automm_distill.cache.entries import MANIFEST
+from automm_distill.cache.entries import MANIFEST, last_used
 from automm_distill.errors import UserError
 
-KINDS = ("teacher", "baseline", "outputs", "demo")
+KINDS = ("teacher", "baseline", "outputs", "tokens", "demo")
+TOKENS_STAY = 7 * 86400.0  # seconds after their last use: no result refers to them, and the next run may want them
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +62,12 @@ def referenced_names(folders: Iterable[Path]) -> set[str]:
 
 
 def unreferenced(entries: Sequence[CacheEntry], names: set[str]) -> list[CacheEntry]:
-    """Those that no run used; what ``--demo`` generated stays while anything of the demo may be run again."""
-    return [entry for entry in entries if entry.kind != "demo" and entry.path.name not in names]
+    """Those that no run used, and tokens that none has used for a week.
+
+    What ``--demo`` generated stays while anything of the demo may be run again.
+    """
+    kept = {entry.path.name for entry in entries if entry.kind == "demo" or _are_recent_tokens(entry)}
+    return [entry for entry in entries if entry.path.name not in names | kept]
 
 
 def age(entry: CacheEntry) -> str:
@@ -72,6 +77,10 @@ def age(entry: CacheEntry) -> str:
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def _are_recent_tokens(entry: CacheEntry) -> bool:
+    return entry.kind == "tokens" and time.time() - max(last_used(entry.path), entry.finished) < TOKENS_STAY
 
 
 def _entry(path: Path) -> CacheEntry:

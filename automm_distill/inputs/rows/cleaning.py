@@ -102,14 +102,14 @@ def _require_columns(raw: pd.DataFrame, columns: Sequence[str], where: str) -> N
 
 def _texts(column: pd.Series, where: str) -> pd.Series:
     """The column as text: numbers as they are written, nothing for a missing value."""
-    values = column.astype(object)
-    for row, value in values.items():
-        if isinstance(value, bytes) or not isinstance(value, Hashable):
-            raise UserError(
-                f"{where}: column {column.name!r} is not text: row {row} (counted from 0) is a {type(value).__name__}"
-            )
-    texts = values.where(values.notna(), "").astype(str)
-    unusable = unusable_text(texts)
+    texts = column.astype(object)
+    if pd.api.types.infer_dtype(texts, skipna=False) != "string":  # else there is nothing to look at one by one
+        for row, value in texts.items():
+            if isinstance(value, bytes) or not isinstance(value, Hashable):
+                kind = type(value).__name__
+                raise UserError(f"{where}: column {column.name!r} is not text: row {row} (counted from 0) is a {kind}")
+        texts = texts.where(texts.notna(), "").astype(str)
+    unusable = unusable_text(texts.tolist())
     if unusable is not None:
         raise UserError(
             f"{where}: column {column.name!r} row {unusable} (counted from 0) has a NUL or half of a surrogate pair, "

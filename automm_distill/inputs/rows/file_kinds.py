@@ -1,6 +1,6 @@
 """Files that are not what their name says: told by their first bytes, before a reader makes nonsense of them."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from automm_distill.errors import UserError
@@ -52,17 +52,16 @@ def refuse_other_kinds(path: Path, head: bytes) -> None:
             raise UserError(f"--dataset_path: {path} {what}")
 
 
-def unusable_text(values: Iterable[object]) -> int | None:
+def unusable_text(values: Sequence[str]) -> int | None:
     """The position of the first text that no tokenizer can read: with a NUL, or with half of a surrogate pair."""
-    for position, value in enumerate(values):
-        if isinstance(value, str) and ("\0" in value or not _can_be_encoded(value)):
-            return position
-    return None
+    if _is_usable("".join(values)):
+        return None
+    return next(position for position, value in enumerate(values) if not _is_usable(value))
 
 
-def _can_be_encoded(text: str) -> bool:
+def _is_usable(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:
         return False
-    return True
+    return "\0" not in text

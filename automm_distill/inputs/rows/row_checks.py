@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from automm_distill.inputs.checkpoints.finding import Checkpoint
 from automm_distill.inputs.rows.splits import Splits
@@ -14,6 +16,8 @@ from automm_distill.tasks import Task
 
 MANY_REPEATS = 0.01  # share of the training rows that is worth a line
 SAMPLE = 2000  # rows that stand for all of a larger set when tokens are counted
+# A blank that is not a single one between two words, or is another character that Python's split takes for one.
+_UNEVEN = r"^ | $|  |[\t-\r\x1c-\x1f\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +34,10 @@ def warn_about_rows(splits: Splits, task: Task) -> None:
         _tell_of_repeats(name, pd.Series(seen[-1]), None if task.is_regression else frame["label"])
     if task.tuning_split is None:  # the hold-out was taken off the training rows
         seen.append(_text_hashes(splits.student.validation, columns))
+    known = np.sort(np.concatenate(seen))
     for name, frame in splits.tests.items():
-        shared = int(np.isin(_text_hashes(frame, columns), np.concatenate(seen)).sum())
+        hashes = _text_hashes(frame, columns)
+        shared = int((known[np.searchsorted(known, hashes).clip(max=len(known) - 1)] == hashes).sum())
         if shared:
             log.warning(
                 "%s of %s test rows of %s are training rows too: scores on them say little",
@@ -106,5 +112,14 @@ def _tell_of_repeats(name: str, texts: pd.Series, classes: pd.Series | None) -> 
 
 def _text_hashes(frame: pd.DataFrame, columns: list[str]) -> np.ndarray:
     """One number for the texts of each row, whatever the blanks between their words: 64 bits, shape (rows,)."""
-    texts = pd.DataFrame({column: [" ".join(text.split()) for text in frame[column]] for column in columns})
-    return pd.util.hash_pandas_object(texts, index=False).to_numpy()
+    texts = pd.DataFrame({column: _evenly_spaced(frame[column]) for column in columns})
+    return pd.util.hash_pandas_object(texts, index=False, categorize=False).to_numpy()
+
+
+def _evenly_spaced(texts: pd.Series) -> np.ndarray:
+    """The texts with one blank between words, and none around them."""
+    even = texts.to_numpy(dtype=object, copy=True)
+    found = pc.match_substring_regex(pa.array(even, pa.large_string()), _UNEVEN)  # type: ignore[attr-defined]
+    uneven = found.to_numpy(zero_copy_only=False)
+    even[uneven] = [" ".join(text.split()) for text in even[uneven]]
+    return even

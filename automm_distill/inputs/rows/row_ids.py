@@ -32,7 +32,9 @@ def row_ids(raw: pd.DataFrame, where: str) -> list[str]:
     column = next((name for name in ID_COLUMNS if name in raw), None)
     if column is None:
         return numbers.tolist()
-    ids = raw[column].map(_one_spelling)
+    values = raw[column]
+    whole = isinstance(values.dtype, np.dtype) and values.dtype.kind in "iu"
+    ids = values.astype(str) if whole else values.map(_one_spelling)
     blank, repeated = ids == "", ids.duplicated(keep=False) & (ids != "")
     unusable = blank | repeated
     if unusable.any():

@@ -32,7 +32,7 @@ class TrainValidation:
         for frame in (self.train, self.validation):
             seen = frame.drop(columns="id")
             digest.update(repr((list(seen.columns), len(seen))).encode())
-            digest.update(pd.util.hash_pandas_object(seen, index=False).to_numpy().tobytes())
+            digest.update(pd.util.hash_pandas_object(seen, index=False, categorize=False).to_numpy().tobytes())
         return digest.hexdigest()
 
 
@@ -135,7 +135,7 @@ def _read(task: Task, splits: Sequence[str], folder: Path) -> tuple[dict[str, pd
     for split, raw in rows.items():
         frame = frames[split] = clean(raw, task, f"{task.config}/{split}")
         digest.update(repr((split, list(frame.columns), len(frame))).encode())
-        digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+        digest.update(pd.util.hash_pandas_object(frame, index=False, categorize=False).to_numpy().tobytes())
     return frames, digest.hexdigest()
 
 
