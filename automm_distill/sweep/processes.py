@@ -56,6 +56,7 @@ def start(command: Command) -> Process:
     or else a new one, which takes the seconds of the imports.
     """
     command.log.parent.mkdir(parents=True, exist_ok=True)
+    command.log.touch()  # whoever looks sees that it has begun, though a worker may have to import first
     environment = {**os.environ, **command.environment}
     if ON_LINUX and tuple(command.argv[: len(RUN)]) == RUN:
         try:
