@@ -50,8 +50,13 @@ def set_up(verbosity: str) -> None:
     log.setLevel(LEVELS[verbosity])
     log.propagate = False
     if verbosity == "quiet" or not on_terminal():
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+        hide_download_bars()
+
+
+def hide_download_bars() -> None:
+    """Of ``huggingface_hub`` and ``datasets``, which read the variables when they are imported."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 
 
 def quieten_libraries(verbosity: str) -> None:

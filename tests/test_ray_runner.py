@@ -15,7 +15,8 @@ import ray
 from ray.cluster_utils import Cluster
 
 from automm_distill.errors import UserError
-from automm_distill.sweep.ray_runner import Command, Resources, ray_session, run
+from automm_distill.sweep.processes import RUN, Command
+from automm_distill.sweep.ray_runner import Resources, ray_session, run
 
 ONE_CPU = Resources(cpus=1)
 NOTES_ITS_TIME = """
@@ -79,6 +80,18 @@ def test_commands_with_a_gpu_each_see_only_their_own(tmp_path):
         requested = commands(tmp_path, one=code, two=code)
         assert [finished.status for finished in run(requested, Resources(cpus=1, gpus=1))] == [0, 0]
     assert {(tmp_path / "logs" / f"{name}.log").read_text() for name in ("one", "two")} == {"0\n", "1\n"}
+
+
+def test_runs_after_the_first_find_a_warm_worker(tmp_path):
+    """Also those with a GPU, after which Ray would end its own worker, unless told."""
+    argv = (*RUN, "glue", "--temperature", "-3")
+    package = {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    with cluster(num_cpus=1, num_gpus=1) as nodes, ray_session(nodes.address):
+        requested = [Command(name, argv, tmp_path, tmp_path / name, package) for name in ("one", "two", "three")]
+        ended = list(run(requested, Resources(cpus=1, gpus=1)))
+    assert [each.status for each in ended] == [2, 2, 2]
+    first, *others = (each.seconds for each in ended)
+    assert max(others) < first / 2, "the imports took longer than all the rest"
 
 
 def test_no_more_run_at_once_than_memory_is_there_for(tmp_path):

@@ -20,9 +20,10 @@ from automm_distill.results import RESULTS, STOPPED, append_row, read_rows
 from automm_distill.sweep import command, grid, progress, search
 from automm_distill.sweep.checks import CheckedTrial
 from automm_distill.sweep.grid import Trial
-from automm_distill.sweep.ray_runner import Command, Resources
+from automm_distill.sweep.processes import Command
+from automm_distill.sweep.ray_runner import Resources
 
-from .test_sweep import find_process, refusal, sweep
+from .test_sweep import process_of_trial, refusal, sweep
 
 SEEDS = (7, 8, 9)
 ROOT = Path(__file__).parent.parent
@@ -263,7 +264,7 @@ def test_search_among_real_runs(tmp_path):
     first = [row for row in rows if row["settings"]["seed"] == 1]
     assert len(first) + len(stopped) == 6
     assert len(rows) - len(first) == min(2, len(first)), "the other seed of the best"
-    assert find_process("automm_distill", str(tmp_path)) is None
+    assert process_of_trial(folder) is None
     assert {path.name for path in folder.glob("20*")} == {row["run"] for row in rows}
     assert not list(folder.glob(".partial-*"))
     assert not list(folder.glob(".20*"))

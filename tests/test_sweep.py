@@ -468,7 +468,7 @@ def test_ctrl_c_ends_the_sweep_and_its_trials(inputs, tmp_path):
     assert sweeping.returncode == 130
     assert error.rstrip().endswith("interrupted; the same command again runs what is missing")
     time.sleep(1)
-    assert find_process("automm_distill.cli", str(tmp_path)) is None
+    assert process_of_trial(tmp_path / "results") is None
 
 
 def test_killed_trial_is_the_only_one_that_runs_again(inputs, tmp_path):
@@ -483,7 +483,7 @@ def test_killed_trial_is_the_only_one_that_runs_again(inputs, tmp_path):
     )
     victim = None
     while victim is None and first.poll() is None:
-        victim = find_process("automm_distill.cli", str(tmp_path), "--temperature\x005")
+        victim = process_of_trial(tmp_path / "results", "temperature=5")
         time.sleep(0.2)
     os.kill(victim, signal.SIGKILL)
     _, printed = first.communicate(timeout=400)
@@ -506,13 +506,13 @@ def test_killed_trial_is_the_only_one_that_runs_again(inputs, tmp_path):
     assert sorted(kinds) == ["baseline", "outputs", "teacher"]
 
 
-def find_process(*parts: str) -> int | None:
-    """A process whose command line has all these parts and is no sweep."""
+def process_of_trial(results: Path, name: str = "") -> int | None:
+    """A process that writes to the log of a trial whose name has this part: as a warm worker's child, too."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            line = (folder / "cmdline").read_text()
-        except OSError:  # it has just ended
+            log = (folder / "fd" / "1").readlink()
+        except OSError:  # it has just ended, or is somebody else's
             continue
-        if all(part in line for part in parts) and SCRIPT.name not in line:
+        if log.parent == results / "logs" and name in log.name:
             return int(folder.name)
     return None

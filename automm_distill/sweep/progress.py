@@ -1,7 +1,6 @@
 """The pending trials of a sweep, run, and a screen that shows how far they are."""
 
 import os
-import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
@@ -13,7 +12,7 @@ from rich.table import Table
 import automm_distill
 from automm_distill import logs
 from automm_distill.flag import Benchmark
-from automm_distill.sweep import ray_runner
+from automm_distill.sweep import processes, ray_runner
 from automm_distill.sweep.grid import Trial
 
 
@@ -69,16 +68,16 @@ def run(
     return failed
 
 
-def trial_command(trial: Trial, benchmark: Benchmark) -> ray_runner.Command:
-    """The script's work as a process of its own, in the folder that the sweep was started from.
+def trial_command(trial: Trial, benchmark: Benchmark) -> processes.Command:
+    """The script's work, in the folder that the sweep was started from.
 
-    It imports this very package, whatever lies in that folder and whether the package is installed or not.
+    Its process imports this very package, whatever lies in that folder and whether the package is installed or not.
     """
     package_parent = str(Path(automm_distill.__file__).resolve().parent.parent)
     search_path = [package_parent, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return ray_runner.Command(
+    return processes.Command(
         name=trial.name,
-        argv=(sys.executable, "-P", "-m", "automm_distill.cli", benchmark, *trial.argv),
+        argv=(*processes.RUN, benchmark, *trial.argv),
         folder=Path.cwd(),
         log=Path(trial.settings.output_folder).resolve() / "logs" / f"{trial.name}.log",
         environment={"PYTHONPATH": os.pathsep.join(search_path)},
@@ -86,7 +85,7 @@ def trial_command(trial: Trial, benchmark: Benchmark) -> ray_runner.Command:
 
 
 def _table(
-    commands: Sequence[ray_runner.Command], ended: Mapping[str, str], follower: Follower, started: float
+    commands: Sequence[processes.Command], ended: Mapping[str, str], follower: Follower, started: float
 ) -> Table:
     table = Table(title=f"{len(ended)} of {len(commands)} trials", title_justify="left")
     table.add_column("Trial")

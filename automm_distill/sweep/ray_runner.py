@@ -1,41 +1,27 @@
 """Commands run side by side by Ray: on this machine, or on the nodes of a cluster that share its file system."""
 
-import contextlib
-import ctypes
 import logging
 import os
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from automm_distill.errors import UserError
 from automm_distill.memory import available_memory
+from automm_distill.sweep.processes import Command, start
+from automm_distill.sweep.warm_worker import GPUS
 
 log = logging.getLogger(__name__)
 
+POLL_S = 0.05  # whether a command has ended
 RETRIES = 3  # of a command whose node is lost
 CONNECT_TIMEOUT_S = 5  # for a cluster to answer
 ASK_EVERY_S = 0.5  # which commands are to end
-WAIT_S = 60.0  # at a time, for a command
 OBJECT_STORE_BYTES = 100_000_000  # Ray's shared memory, 30 % of the machine's unless told; commands exchange nothing
-
-
-@dataclass(frozen=True)
-class Command:
-    """``argv`` is run in ``folder``, with ``environment`` added to Ray's; what it prints goes to ``log``."""
-
-    name: str
-    argv: Sequence[str]
-    folder: Path
-    log: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,7 +42,7 @@ class Finished:
     seconds: float
 
 
-@contextlib.contextmanager
+@contextmanager
 def ray_session(address: str | None, resources: Resources | None = None) -> Iterator[None]:
     """Connected to the Ray cluster at ``address``, or to one on this machine that ends with the block.
 
@@ -92,15 +78,16 @@ def run(
     import ray
 
     task = ray.remote(
-        num_cpus=resources.cpus, num_gpus=resources.gpus, memory=_fitting(resources.memory), max_retries=RETRIES
+        num_cpus=resources.cpus,
+        num_gpus=resources.gpus,
+        memory=_fitting(resources.memory),
+        max_retries=RETRIES,
+        max_calls=0,  # also with GPUs: the next command finds the worker, and what it keeps warm
     )(_run_here)
     # Ray tells a task that has GPUs which ones, but hides none from a task without.
-    shared = {"OMP_NUM_THREADS": str(max(1, int(resources.cpus)))} | ({} if resources.gpus else {_GPUS: ""})
+    shared = {"OMP_NUM_THREADS": str(max(1, int(resources.cpus)))} | ({} if resources.gpus else {GPUS: ""})
     running = {
-        task.remote(
-            list(command.argv), str(command.folder), str(command.log), {**shared, **command.environment}
-        ): command
-        for command in commands
+        task.remote(replace(command, environment={**shared, **command.environment})): command for command in commands
     }
     ended: set[Any] = set()
     try:
@@ -121,9 +108,6 @@ def run(
     finally:
         for unfinished in running:
             ray.cancel(unfinished, force=True)
-
-
-_GPUS = "CUDA_VISIBLE_DEVICES"  # PyTorch on AMD's GPUs follows it too
 
 
 def _start(address: str | None) -> None:
@@ -187,31 +171,14 @@ def _fitting(memory: int) -> int:
     return largest
 
 
-def _run_here(argv: list[str], folder: str, log_file: str, environment: Mapping[str, str]) -> tuple[int, float]:
+def _run_here(command: Command) -> tuple[int, float]:
     """On the node that Ray chose: its exit status, and its seconds."""
-    Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-    start = time.monotonic()
-    with Path(log_file).open("ab") as output:
-        process = subprocess.Popen(
-            argv,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
-        )
-        try:
-            while True:  # a wait without an end would not hear of Ray's KeyboardInterrupt, by which it cancels
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    return process.wait(WAIT_S), time.monotonic() - start
-        except KeyboardInterrupt:
-            process.kill()
-            process.wait()
-            raise
-
-
-def _end_with_parent() -> None:
-    """Ray kills its worker to cancel a command; the kernel then ends the command too."""
-    pr_set_pdeathsig = 1  # sys/prctl.h
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    begun = time.monotonic()
+    process = start(command)
+    try:
+        while process.poll() is None:  # and not wait(), in which Ray's KeyboardInterrupt would not be noticed
+            time.sleep(POLL_S)
+    finally:
+        process.kill()
+        status = process.wait()
+    return status, time.monotonic() - begun
