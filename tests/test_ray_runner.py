@@ -82,6 +82,7 @@ def test_commands_with_a_gpu_each_see_only_their_own(tmp_path):
     assert {(tmp_path / "logs" / f"{name}.log").read_text() for name in ("one", "two")} == {"0\n", "1\n"}
 
 
+@pytest.mark.slow
 def test_runs_after_the_first_find_a_warm_worker(tmp_path):
     """Also those with a GPU, after which Ray would end its own worker, unless told."""
     argv = (*RUN, "glue", "--temperature", "-3")

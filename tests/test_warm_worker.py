@@ -33,7 +33,8 @@ def command(tmp_path, datasets_folder, checkpoints) -> Callable[..., Command]:
     )
 
     def make(name: str, *flags: str, **environment: str) -> Command:
-        environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment
+        # pytest's variable would give each test a worker of its own
+        environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTEST_CURRENT_TEST": ""} | environment
         argv = (*RUN, "glue", *common, *flags)
         return Command(name, argv, tmp_path, tmp_path / "logs" / f"{name}.log", environment)
 
