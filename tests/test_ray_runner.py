@@ -82,6 +82,7 @@ def test_commands_with_a_gpu_each_see_only_their_own(tmp_path):
     assert {(tmp_path / "logs" / f"{name}.log").read_text() for name in ("one", "two")} == {"0\n", "1\n"}
 
 
+@pytest.mark.slow
 def test_runs_after_the_first_find_a_warm_worker(tmp_path):
     """Also those with a GPU, after which Ray would end its own worker, unless told."""
     argv = (*RUN, "glue", "--temperature", "-3")
@@ -106,6 +107,7 @@ def test_no_more_run_at_once_than_memory_is_there_for(tmp_path):
     assert most_at_once(tmp_path / "tight", *names) == 1
 
 
+@pytest.mark.slow
 def test_commands_larger_than_the_machine_run_one_at_a_time_with_a_warning(tmp_path, caplog):
     with cluster(num_cpus=2, memory=1_000_000_000) as nodes, ray_session(nodes.address):
         requested = commands(tmp_path, one=NOTES_ITS_TIME, two=NOTES_ITS_TIME)
@@ -218,6 +220,7 @@ def test_missing_ray_is_said_in_one_line(monkeypatch):
         pass
 
 
+@pytest.mark.slow
 def test_a_node_that_is_lost_in_the_middle_costs_no_command(tmp_path):
     """Two nodes with a CPU each; the second goes while both are busy."""
     wait = f"""

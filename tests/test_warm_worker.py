@@ -15,6 +15,7 @@ import pytest
 
 from automm_distill.sweep import processes
 from automm_distill.sweep.processes import RUN, Command, start
+from automm_distill.sweep.warm_worker import Run
 
 ROOT = Path(__file__).parent.parent
 REFUSED = ("--temperature", "-3")
@@ -32,7 +33,8 @@ def command(tmp_path, datasets_folder, checkpoints) -> Callable[..., Command]:
     )
 
     def make(name: str, *flags: str, **environment: str) -> Command:
-        environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment
+        # pytest's variable would give each test a worker of its own
+        environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTEST_CURRENT_TEST": ""} | environment
         argv = (*RUN, "glue", *common, *flags)
         return Command(name, argv, tmp_path, tmp_path / "logs" / f"{name}.log", environment)
 
@@ -163,32 +165,55 @@ def test_libraries_get_the_environment_of_each_run(command):
     assert "OMP_NUM_THREADS=2" in Path(f"/proc/{second}/environ").read_text().split("\0")
 
 
+def go_on(module: str, run: Run, folder: Path) -> subprocess.CompletedProcess[bytes]:
+    """A child's part, in a process of its own, with this module in the place of the command's."""
+    (folder / "shows.py").write_text(module)
+    code = f"""
+from automm_distill.sweep import warm_worker
+warm_worker.RUN_MODULE = "shows"
+warm_worker._go_on(warm_worker.{run})
+"""
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{folder}", "CUDA_VISIBLE_DEVICES": "0"}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+
+
 @pytest.mark.parametrize("gpus", ["3", None])
 def test_child_goes_on_as_the_command_would(gpus, tmp_path):
-    """What it sees is written by a module in the command's place."""
     shows = """
 import os, sys
 if __name__ == "__main__":
     print(sys.modules["__main__"].__spec__.name, sys.argv[1:], os.getcwd(), os.environ.get("CUDA_VISIBLE_DEVICES"))
     os.system("echo from a child")
-    sys.exit("no luck")
 """
-    (tmp_path / "shows.py").write_text(shows)
     (tmp_path / "folder").mkdir()
-    run = (("glue", "--demo"), str(tmp_path / "folder"), str(tmp_path / "log"), gpus)
-    code = f"""
-from automm_distill.sweep import warm_worker
-warm_worker.RUN_MODULE = "shows"
-warm_worker._go_on(warm_worker.Run{run!r})
-"""
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"PYTHONPATH": f"{ROOT}:{tmp_path}", "CUDA_VISIBLE_DEVICES": "0"},
-        capture_output=True,
-    )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (1, b"", b"")
+    ended = go_on(shows, Run(("glue", "--demo"), str(tmp_path / "folder"), str(tmp_path / "log"), gpus), tmp_path)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
     shown = f"shows ['glue', '--demo'] {tmp_path / 'folder'} {gpus}\n"
-    assert sorted((tmp_path / "log").read_text().splitlines(keepends=True)) == ["from a child\n", "no luck\n", shown]
+    assert sorted((tmp_path / "log").read_text().splitlines(keepends=True)) == ["from a child\n", shown]
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "last_line"),
+    [
+        ("sys.exit(3)", 3, ""),
+        ("sys.exit('no luck')", 1, "no luck"),
+        ("raise ValueError('a bug')", 1, "ValueError: a bug"),
+        ("pass", 0, ""),
+    ],
+)
+def test_child_ends_as_the_command_would(end, status, last_line, tmp_path):
+    """After its threads and what libraries left for the end, with all that it printed in its log."""
+    ends = f"""
+import atexit, sys, threading, time
+atexit.register(print, "at the end")
+threading.Thread(target=lambda: (time.sleep(0.2), print("in a thread"))).start()
+{end}
+"""
+    ended = go_on(ends, Run((), str(tmp_path), str(tmp_path / "log"), None), tmp_path)
+    assert ended.returncode == status
+    *before, in_a_thread, at_the_end = (tmp_path / "log").read_text().splitlines()
+    assert (in_a_thread, at_the_end) == ("in a thread", "at the end")
+    assert (before[-1] if before else "") == last_line
 
 
 def test_imports_before_the_fork_start_nothing_that_a_run_could_notice():
