@@ -19,18 +19,26 @@ lint: .venv/ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# make benchmark DATA=data/glue TEACHER=... STUDENT=...   rows of QNLI, two checkpoints of one family; takes hours
+# make benchmark DATA=data/glue TEACHER=... STUDENT=...   rows of GLUE and, in DATA/../paws-x, of PAWS-X; two checkpoints
+# of one family. Takes hours; nothing else should run.
 SPEED = $(BIN)/python -m benchmarks.distillation_speed --dataset_path $(DATA)
 PAIR = --teacher_model $(TEACHER) --student_model $(STUDENT)
 RESULTS = benchmarks/results
+PRECISION = --rounds 3 --variants plain plain_32 --scores --batch_size 32 --learning_rate 2e-4
 benchmark: .venv/ready
-	$(SPEED) $(PAIR) --rounds 1 --json $(RESULTS)/distillation_speed.json
-	$(SPEED) $(PAIR) --rounds 3 --variants warm plain --epochs 2 --json $(RESULTS)/limit.json
-	$(SPEED) $(PAIR) --rounds 3 --variants stock warm warm_half --scores --json $(RESULTS)/scores.json
-	$(SPEED) $(PAIR) --rounds 1 --variants stock cold warm plain --rows 500 --growth 1 2 4 --epochs 1 \
+	$(SPEED) $(PAIR) --rounds 1 --variants stock stock_ours cold warm plain plain_torch plain_32 plain_stock bare \
+		--json $(RESULTS)/distillation_speed.json
+	$(SPEED) $(PAIR) --rounds 3 --variants warm plain bare --rows 10000 --epochs 1 --json $(RESULTS)/limit.json
+	$(SPEED) $(PAIR) $(PRECISION) --json $(RESULTS)/precision_qnli.json
+	$(SPEED) $(PAIR) $(PRECISION) --task stsb --rows 4000 --json $(RESULTS)/precision_stsb.json
+	$(BIN)/python -m benchmarks.sweep_cost --dataset_path $(DATA) $(PAIR) --json $(RESULTS)/sweep_cost.json
+	$(BIN)/python -m benchmarks.scale --dataset_path $(DATA)/.. --json $(RESULTS)/scale.json
+	$(SPEED) --wide --rounds 1 --rows 192 --validation_rows 32 --per_gpu_batch_size 8 \
+		--variants stock cold warm plain --json $(RESULTS)/wide_pair.json
+	$(SPEED) $(PAIR) --rounds 1 --variants cold warm plain --rows 500 --growth 1 4 16 --epochs 1 \
 		--json $(RESULTS)/growth.json
-	$(SPEED) $(PAIR) --rounds 1 --variants warm plain --all_losses --json $(RESULTS)/all_losses.json
-	$(SPEED) --wide --rounds 1 --rows 192 --validation_rows 32 --per_gpu_batch_size 8 --json $(RESULTS)/wide_pair.json
+	$(SPEED) $(PAIR) --rounds 3 --variants warm plain --all_losses --json $(RESULTS)/all_losses.json
+	$(SPEED) $(PAIR) --rounds 3 --variants stock warm warm_half --scores --json $(RESULTS)/scores.json
 
 # "ready" is touched last, so that a set-up that failed or was interrupted is taken up again.
 .venv/ready: requirements.txt
