@@ -120,7 +120,7 @@ def run_script(benchmark: Benchmark, argv: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """While the libraries are imported, whose million objects would be gone through again and again: 1.5 of 5.5 s."""
+    """While libraries are imported and rows read: a million objects would be gone through again and again."""
     gc.disable()
     try:
         yield

@@ -30,6 +30,8 @@ def run(context: RunContext) -> dict[str, Any]:
     settings = context.settings
     logs.quieten_libraries(settings.verbosity)
     prepare_arithmetic(on_gpu=context.device.num_gpus > 0)
+    if settings.compile and not context.device.num_gpus:
+        log.warning("--compile: left out on a CPU, where compiled networks train slower")
     run_folder, started = context.output_folder / _run_name(context), time.monotonic()
     duration.tell(context)
     with context.entries_in_use:

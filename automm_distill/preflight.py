@@ -1,5 +1,6 @@
 """Everything that can be wrong with what the user asked for, found before anything is trained."""
 
+import json
 import logging
 import shutil
 from collections.abc import Callable
@@ -50,8 +51,7 @@ def preflight(
     require_writable(cache_folder, "--finetuned_model_cache_folder")
     _require_appendable(output_folder / RESULTS, "--output_folder")
     if settings.validation_log is not None:
-        require_writable(Path(settings.validation_log).parent, "--validation_log")
-        _require_appendable(Path(settings.validation_log), "--validation_log")
+        _require_validation_log(Path(settings.validation_log))
     started = cache.file_system_time(cache_folder)
     removed = cache.remove_unfinished(output_folder, disposable_locks=RUN_LOCKS) + cache.remove_unfinished(cache_folder)
     if removed:
@@ -67,9 +67,6 @@ def preflight(
     teacher = find("--teacher_model", teacher_name)
     student = find("--student_model", student_name)
     device = choose_device(settings.num_gpu, settings.precision)
-    if settings.compile and not device.num_gpus:
-        log.warning("--compile: left out on a CPU, where compiled networks train slower (docs/performance.md)")
-        settings = replace(settings, compile=False)
     _require_whole_batches(settings, device)
     if settings.aug_scale > 0:
         _require_augmentation_data()
@@ -105,6 +102,19 @@ def _some_texts(frame: pd.DataFrame, task: Task) -> tuple[str, ...]:
     """The texts of some rows from all over ``frame``: it may hold one language after the other."""
     rows = np.unique(np.linspace(0, len(frame) - 1, SAMPLE_ROWS, dtype=int))
     return tuple(frame.iloc[rows][list(task.model_columns)].to_numpy().ravel())
+
+
+def _require_validation_log(path: Path) -> None:
+    """Refuse a file that the student's validations would replace, unless it is such a log."""
+    require_writable(path.parent, "--validation_log")
+    _require_appendable(path, "--validation_log")
+    if path.exists() and (lines := path.read_bytes().splitlines()):
+        try:
+            ours = {"epoch", "step", "score"} <= json.loads(lines[0]).keys()
+        except (ValueError, AttributeError):
+            ours = False
+        if not ours:
+            raise UserError(f"--validation_log {path}: is there, and is no log of validations; name another file")
 
 
 def _require_appendable(path: Path, flag: str) -> None:

@@ -50,7 +50,12 @@ def make_row(
         for phase, spent in model.seconds.items():
             seconds[phase] = seconds.get(phase, 0.0) + spent
     training = {role: model.training_info for role, model in models.items()}
-    cached = [info.get(key) for info in training.values() if "from_cache" in info for key in ("path", "outputs_path")]
+    cached = [
+        info.get(key)
+        for info in training.values()
+        if "from_cache" in info
+        for key in ("path", "outputs_path", "predictions_path")
+    ]
     planned = planned_row(context)
     return planned | {
         "run": run_folder.name,

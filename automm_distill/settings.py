@@ -130,8 +130,8 @@ class Settings:
         unit="rows",
     )
     validations_per_epoch: int = flag(
-        "how often in an epoch the hold-out is scored, to keep the best weights and to stop early; 1 saves time where "
-        "there are few training rows",
+        "how often in an epoch the hold-out is scored, to keep the best weights and to stop after ten scores that are "
+        "no better; 1 saves time where there are few training rows",
         TRAINING,
         default=2,
         minimum=1,

@@ -74,17 +74,18 @@ def finetune_or_load(role: str, context: RunContext) -> TrainedModel:
     if from_cache:
         log.info("loaded the %s: %s", role, path)
     training_info = training_info | {"from_cache": from_cache, "path": str(path.resolve())}
-    seconds, weights_hash = time.monotonic() - start, training_info["weights_hash"]
-    return _score(
-        role,
-        predictor,
-        training_info,
-        context,
-        seconds,
-        lambda rows: kept_predictions.get_or_predict(
-            path, weights_hash, rows, context.task.model_columns, predictor.predict
-        ),
-    )
+    seconds = time.monotonic() - start
+
+    def predict(rows: pd.DataFrame) -> np.ndarray:
+        model = {"entry": path.name, "weights": training_info["weights_hash"]}
+        prediction_recipe = kept_predictions.recipe_of(model, rows, context.task.model_columns)
+        folder = context.cache_folder / f"predictions-{cache.fingerprint(prediction_recipe)}"
+        context.entries_in_use.enter_context(cache.in_use(folder))
+        training_info["predictions_path"] = str(folder.resolve())
+        about = {"task": f"{context.task_name}, {role}"}
+        return kept_predictions.get_or_predict(folder, prediction_recipe, rows, predictor.predict, about)
+
+    return _score(role, predictor, training_info, context, seconds, predict)
 
 
 def is_cached(role: str, context: RunContext) -> bool:

@@ -212,12 +212,12 @@ MEASURES = ("seconds", "pass_seconds", "step_seconds", "tokens", "padding", "pea
 
 
 def ratios(runs: list[Run], args: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """``{"slow/fast": median, low and high}``; of step_seconds too, which leave out what choosing checkpoints costs."""
+    """``{"slow/fast": median, low and high}``; of step_seconds too, which leave out validation."""
     by_round = [{run["variant"]: run for run in runs if run["round"] == number} for number in range(args.rounds)]
     found = {}
     for slow, fast in RATIOS:
         if {slow, fast} <= set(args.variants):
-            for measure, suffix in (("seconds", ""), ("step_seconds", ", without validation")):
+            for measure, suffix in (("seconds", ""), ("step_seconds", ", validation not counted")):
                 values = [one[slow][measure] / one[fast][measure] for one in by_round]
                 found[f"{slow}/{fast}{suffix}"] = dict(
                     median=statistics.median(values), low=min(values), high=max(values)

@@ -29,7 +29,7 @@ CLIPPING, OPTIMIZER, BATCHES = "clipping", "optimizer", "batches"
 LOSS_LOG, LOGGING = "loss log", "other logging"
 VALIDATION, CHECKPOINTS, AVERAGING = "validation", "checkpoints", "averaging checkpoints"
 LIGHTNING = "Lightning"
-WITHOUT_A_STEP = (VALIDATION, CHECKPOINTS, AVERAGING)  # what choosing the best weights costs
+VALIDATING = (VALIDATION, AVERAGING)  # averages of checkpoints are validated, too
 
 
 class Place(NamedTuple):

@@ -1,23 +1,14 @@
-"""Predictions in a cache entry: made once for the same rows and weights, and for nothing else."""
+"""Predictions in the cache: made once for the same rows and model, and for nothing else."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from automm_distill import cache
-from automm_distill.kept_predictions import FOLDER, get_or_predict
+from automm_distill.kept_predictions import get_or_predict, recipe_of
 
 FRAME = pd.DataFrame({"sentence": ["a", "b", "c"], "label": [0, 1, 0]})
-
-
-@pytest.fixture
-def entry(tmp_path):
-    """A finished cache entry with a file of weights."""
-    folder = tmp_path / "teacher-rte-abc"
-    folder.mkdir()
-    (folder / "model.ckpt").write_bytes(b"weights")
-    cache.write_manifest(folder, {}, {})
-    return folder
+CONTENT = {"entry": "teacher-rte-abc", "weights": "w1"}
 
 
 class Model:
@@ -31,41 +22,41 @@ class Model:
         return np.array([[ord(text), self.calls] for text in frame["sentence"]], dtype=float)
 
 
-def ask(entry, model, frame=FRAME, weights="w1"):
-    return get_or_predict(entry, weights, frame, ["sentence"], model.predict)
+def ask(folder, model, frame=FRAME, content=CONTENT):
+    recipe = recipe_of(content, frame, ("sentence",))
+    return get_or_predict(folder / f"predictions-{cache.fingerprint(recipe)}", recipe, frame, model.predict, {})
 
 
-def test_the_same_rows_are_predicted_once(entry):
+def test_the_same_rows_are_predicted_once(tmp_path):
     model = Model()
-    first = ask(entry, model)
-    assert np.array_equal(ask(entry, model, FRAME.assign(label=1)), first), "labels are not read"
+    first = ask(tmp_path, model)
+    assert np.array_equal(ask(tmp_path, model, FRAME.assign(label=1)), first), "labels are not read"
     assert model.calls == 1
-    assert cache.verified_manifest(entry)["files"].keys() == {"model.ckpt"}, "the entry itself is as it was"
 
 
 @pytest.mark.parametrize(
-    "change", [{"frame": FRAME[:2]}, {"frame": FRAME[::-1]}, {"frame": FRAME.assign(sentence="x")}, {"weights": "w2"}]
+    "change",
+    [
+        {"frame": FRAME[:2]},
+        {"frame": FRAME[::-1]},
+        {"frame": FRAME.assign(sentence="x")},
+        {"content": CONTENT | {"weights": "w2"}},
+        {"content": CONTENT | {"entry": "teacher-rte-def"}},
+    ],
 )
-def test_other_rows_another_order_and_other_weights_are_predicted_anew(entry, change):
+def test_other_rows_another_order_and_another_model_are_predicted_anew(tmp_path, change):
     model = Model()
-    ask(entry, model)
-    ask(entry, model, **change)
+    ask(tmp_path, model)
+    ask(tmp_path, model, **change)
     assert model.calls == 2
-    ask(entry, model)
+    ask(tmp_path, model)
     assert model.calls == 2
 
 
-def test_damaged_predictions_are_made_again(entry, caplog):
+def test_damaged_predictions_are_made_again(tmp_path, caplog):
     model = Model()
-    ask(entry, model)
-    (file,) = entry.glob(f"{FOLDER}/*/*.npy")
+    ask(tmp_path, model)
+    (file,) = tmp_path.glob("predictions-*/*.npy")
     file.write_bytes(file.read_bytes()[:-8])
-    assert ask(entry, model)[0].tolist() == [ord("a"), 2]
+    assert ask(tmp_path, model)[0].tolist() == [ord("a"), 2]
     assert "damaged" in caplog.text
-
-
-def test_entry_that_is_gone_is_not_begun_again(entry):
-    model = Model()
-    (entry / cache.MANIFEST).unlink()
-    ask(entry, model)
-    assert not (entry / FOLDER).exists()

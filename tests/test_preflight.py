@@ -1,7 +1,6 @@
 """Devices, checkpoints and augmentation data: refused or replaced before training."""
 
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import nltk
@@ -9,6 +8,7 @@ import pytest
 import torch
 
 from automm_distill import preflight
+from automm_distill.automm import fit_options
 from automm_distill.devices import Device, choose_device
 from automm_distill.errors import UserError
 from automm_distill.inputs.checkpoints.finding import find_checkpoint
@@ -155,14 +155,27 @@ def test_what_makes_a_run_worthless_is_said_before_it(checkpoints, tmp_path, cap
     assert any("its answers will be chance" in line for line in said) == bool(weights)
 
 
-def test_networks_are_not_compiled_for_a_cpu(checkpoints, datasets_folder, tmp_path, caplog):
-    """Where it only costs time, and is the same run without."""
+@pytest.mark.parametrize(("num_gpus", "compiled"), [(0, False), (1, True)])
+def test_networks_are_compiled_on_a_gpu_only(num_gpus, compiled):
+    """On a CPU that costs time; the setting itself stays, since a cluster's nodes may have GPUs."""
+    device = Device(num_gpus=num_gpus, precision="32", name="", threads=1)
+    options = fit_options(make_settings(compile=True), device, "checkpoint", "teacher")
+    assert options.compile is compiled
+
+
+def test_log_of_validations_replaces_nothing_else(checkpoints, datasets_folder, tmp_path):
     folders = {name: str(tmp_path) for name in ("output_folder", "finetuned_model_cache_folder")}
     models = {f"{role}_model": str(checkpoints / role) for role in ("teacher", "student")}
-    settings = make_settings(dataset_path=str(datasets_folder), glue_task="rte", num_gpu=0, **folders, **models)
-    plain = preflight.preflight(settings)
-    assert "--compile" not in caplog.text
-    compiled = preflight.preflight(replace(settings, compile=True))
-    assert compiled.settings == settings
-    assert compiled.identity == plain.identity
-    assert "--compile: left out on a CPU" in caplog.text
+    path = tmp_path / "log.jsonl"
+    settings = make_settings(
+        dataset_path=str(datasets_folder), glue_task="rte", num_gpu=0, validation_log=str(path), **folders, **models
+    )
+    for content in ("", '{"epoch": 1.0, "step": 2, "metric": "accuracy", "score": 0.5, "larger_is_better": true}\n'):
+        path.write_text(content)
+        preflight.preflight(settings)
+        assert path.read_text() == content
+    for content in ('{"run": "a row of results"}\n', "notes\n", "[1]\n"):
+        path.write_text(content)
+        with pytest.raises(UserError, match=r"--validation_log .*log\.jsonl: is there, and is no log of validations"):
+            preflight.preflight(settings)
+        assert path.read_text() == content

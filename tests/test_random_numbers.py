@@ -2,10 +2,12 @@
 
 import json
 import random
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from scipy import stats
 from scipy.special import softmax
 from torch import nn
@@ -91,6 +93,59 @@ def test_attention_in_half_precision_is_the_formula(heads, kind):
     expected = attention(*(tensor.double().numpy() for tensor in tensors), mask=None if kind == "none" else MASK)
     assert result.dtype == torch.bfloat16
     assert result.double().numpy() == pytest.approx(expected, abs=0.02)
+
+
+def test_attention_takes_the_scale_that_it_is_given(heads):
+    """ALBERT and others give their own; without one it is 1 / sqrt(d), here 1 / 2."""
+    tensors = [torch.from_numpy(head).bfloat16() for head in heads]
+    with CpuDropout(SOURCE):
+        default, given, other = (
+            functional.scaled_dot_product_attention(*tensors, scale=scale) for scale in (None, 0.5, 0.0)
+        )
+    assert torch.equal(default, given)
+    assert other.double().numpy() == pytest.approx(
+        tensors[2].double().mean(dim=-2, keepdim=True).expand(other.shape).numpy(), abs=0.02
+    ), "all keys count alike"
+
+
+FAMILIES = {
+    "albert": {"embedding_size": 16},
+    "bert": {},
+    "deberta-v2": {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
+    "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 32},
+    "electra": {"embedding_size": 16},
+    "modernbert": {"local_attention": 4, "pad_token_id": 0, "cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1},
+    "mpnet": {},
+    "roberta": {},
+    "xlm-roberta": {},
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_networks_compute_the_same_with_our_attention(family):
+    """In bf16, without dropout, for rows with padding: forwards and backwards."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    config = transformers.AutoConfig.for_model(family, vocab_size=50, **(sizes | special | FAMILIES[family]))
+    for name, value in vars(config).items():
+        if "dropout" in name and isinstance(value, float):
+            setattr(config, name, 0.0)
+    torch.manual_seed(1)
+    network = transformers.AutoModel.from_config(config).train()
+    tokens = torch.randint(5, 50, (3, 12))
+    mask = (torch.arange(12) < torch.tensor([[12], [7], [3]])).int()
+    tokens[mask == 0] = 0
+    results = []
+    for context in (nullcontext(), CpuDropout(SOURCE)):
+        network.zero_grad()
+        with context, torch.autocast("cpu", torch.bfloat16):
+            feature = network(input_ids=tokens, attention_mask=mask).last_hidden_state[:, 0].float()
+        (feature * torch.linspace(-1, 1, 32)).sum().backward()
+        gradient = torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+        results.append((feature.detach(), gradient))
+    (feature, gradient), (our_feature, our_gradient) = results
+    assert (our_feature - feature).abs().max() < 0.03 * feature.abs().max()
+    assert torch.nn.functional.cosine_similarity(our_gradient, gradient, dim=0) > 0.999
 
 
 def test_attention_with_dropout_averages_to_the_formula(heads):

@@ -23,7 +23,7 @@ from automm_distill.report.command import run_report
 from automm_distill.report.runs import load_runs
 from automm_distill.report.seeds import holm, over_seeds
 from automm_distill.report.summary import choose, decide, direction, summarize
-from automm_distill.results import STOPPED, append_row
+from automm_distill.results import RESULTS, STOPPED, append_row
 from automm_distill.text_table import as_markdown
 
 from .conftest import make_settings
@@ -105,7 +105,9 @@ def leave_stopped(folder, settings, rung, score, **parts):
     keys = ("format", "training_format", "task", "problem_type", "demonstration", "settings", "checkpoints", "versions")
     best = {"epoch": rung, "step": 10, "metric": "accuracy", "score": score, "larger_is_better": True}
     row = {key: row[key] for key in keys} | {"rows": {"fingerprint": row["rows"]["fingerprint"]}}
-    append_row(folder, row | {"rung": rung, "epoch": rung, "best_validation": best} | parts, STOPPED)
+    stop = {"rung": rung, "epoch": rung, "best_validation": best, "stopped": "2026-11-25T12:00:00+00:00"}
+    identity = f"{settings.temperature}-{settings.seed}"
+    append_row(folder, row | stop | {"identity": identity} | parts, STOPPED)
 
 
 def test_configurations_that_were_stopped_count_in_the_correction(tmp_path):
@@ -113,8 +115,9 @@ def test_configurations_that_were_stopped_count_in_the_correction(tmp_path):
     before = decide(only_task(tmp_path), numbers(only_task(tmp_path)))
     for temperature, rung, seed in ((1.0, 1, 1), (2.0, 3, 1), (2.0, 1, 2), (3.0, 1, 1)):
         leave_stopped(tmp_path, make_settings(seed=seed, temperature=temperature, **{FLAG: 0.0}), rung, 0.6)
-    (result,) = markdown.evaluate(load_runs([tmp_path]))
+    (result,) = markdown.evaluate(load_runs([tmp_path, tmp_path / RESULTS]))  # named twice, counted once
     assert len(result.task_runs.stopped) == 3, "two seeds of one configuration"
+    assert sum(len(each.rows) for each in result.task_runs.stopped) == 4
     for old, new in zip(before, result.decisions, strict=True):
         smallest = new is min(result.decisions, key=lambda decision: decision.p_rows)
         factor = 5 / 2 if smallest else 4 / 1

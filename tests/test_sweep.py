@@ -503,7 +503,7 @@ def test_killed_trial_is_the_only_one_that_runs_again(inputs, tmp_path):
     assert points == {(0.0, 1.0), (0.0, 5.0), (0.1, 1.0), (0.1, 5.0)}
     assert {(row["settings"]["num_gpu"], row["device"]["num_gpus"]) for row in rows} == {(0, 0)}
     kinds = [path.name.partition("-")[0] for path in (tmp_path / "cache").iterdir() if path.is_dir()]
-    assert sorted(kinds) == ["baseline", "outputs", "teacher"]
+    assert sorted(kinds) == ["baseline", "outputs", "predictions", "predictions", "teacher"]
 
 
 def process_of_trial(results: Path, name: str = "") -> int | None:

@@ -56,7 +56,6 @@ def key(**changes: Any) -> str:
                 "per_gpu_batch_size": 16,
                 "length_grouping": False,
                 "validations_per_epoch": 1,
-                "compile": True,
                 "aug_scale": 0.1,
                 "time_limit": 60,
             }.items()

@@ -117,7 +117,7 @@ def fit_options(
         seed=settings.seed,
         time_limit=settings.time_limit,
         length_grouping=settings.length_grouping,
-        compile=settings.compile,
+        compile=settings.compile and device.num_gpus > 0,  # on a CPU they train slower (docs/performance.md)
         verbosity=settings.verbosity,
         losses=losses,
         validation_log=settings.validation_log if role == "student" else None,

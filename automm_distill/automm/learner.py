@@ -146,15 +146,18 @@ class Learner(BaseLearner):
         self._teacher_learner = None
         saved = Path(save_path) / BEST_K_MODELS_FILE
         scores = list(yaml.safe_load(saved.read_text()).values()) if saved.exists() else []
+        if self.options.hyperparameters["env.num_gpus"] > 1:  # Lightning fills up the last device's rows with others
+            scores = []
         self._best_score = max(scores, default=None) if self._minmax_mode == "max" else min(scores, default=None)
         return super().top_k_average(save_path, *args, **kwargs)
 
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+    def evaluate(self, data: pd.DataFrame, *args: Any, **kwargs: Any) -> dict[str, float]:
         """In place of learners/base.py:1823, which ``top_k_average`` calls with the validation rows.
 
         First for the best checkpoint (learners/base.py:1448), whose score is known since it was saved, then for each
         average. All are computed as during the fit: by the same metric, in the same precision, on the same device.
         """
+        assert data is self._tuning_data
         score, self._best_score = self._best_score, None
         return {self._eval_metric_name: self._validation_score() if score is None else score}
 

@@ -82,14 +82,14 @@ class FitProgress(ProgressBar):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Called by Lightning, also before the first step, for a few batches."""
+        """Called by Lightning."""
         self._validating = f"validating {batch_idx + 1}/{self.total_val_batches}"
         self._show_if_due(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Called by Lightning: there is a score, shown at once."""
         self._validating = ""
-        if self._display is None or trainer.sanity_checking:
+        if self._display is None:
             return
         score = float(trainer.callback_metrics[self._metric])
         self._best = score if self._best is None else self._better(self._best, score)

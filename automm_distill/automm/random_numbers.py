@@ -17,6 +17,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 LEVELS = 2**16  # a mask compares random numbers of 16 bits
+_PASS, _PYTHON = 1, 2  # two sources with the same numbers differ by what they are for; the order of rows has neither
 
 
 def pass_seed(seed: int, epoch: int, number: int, device: int = 0) -> np.random.SeedSequence:
@@ -24,7 +25,7 @@ def pass_seed(seed: int, epoch: int, number: int, device: int = 0) -> np.random.
 
     :param number: of the pass within its epoch; ``device``: of the one that the pass runs on.
     """
-    return np.random.SeedSequence((seed, epoch, number, device))
+    return np.random.SeedSequence((seed, epoch, number, device), spawn_key=(_PASS,))
 
 
 def seed_torch(source: np.random.SeedSequence) -> None:
@@ -36,7 +37,7 @@ def seed_torch(source: np.random.SeedSequence) -> None:
 def seeded_python(*source: int) -> Iterator[None]:
     """Let ``random`` and ``numpy.random``, which libraries draw from, follow from ``source`` within the block only."""
     before, numpy_before = random.getstate(), np.random.get_state()  # noqa: NPY002 - what nlpaug draws from
-    word = int(np.random.SeedSequence(source).generate_state(1)[0])
+    word = int(np.random.SeedSequence(source, spawn_key=(_PYTHON,)).generate_state(1)[0])
     random.seed(word)
     np.random.seed(word)  # noqa: NPY002
     try:
@@ -54,7 +55,8 @@ class CpuDropout(TorchFunctionMode):
 
     Attention is computed as the formula has it (Vaswani et al. 2017, eq. 1), with the softmax in single precision. In
     torch 2.12.1 that is faster than its own kernels in the two cases taken over: with dropout, and in half precision,
-    where the gradient of its fused kernel takes ten times as long as its result.
+    where the gradient of its fused kernel takes ten times as long as its result. A mask holds truth values or, in the
+    place of minus infinity, the least finite number.
     """
 
     def __init__(self, source: np.random.SeedSequence) -> None:
@@ -92,14 +94,14 @@ class CpuDropout(TorchFunctionMode):
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> Tensor:
-        torchs_is_faster = dropout_p == 0 and query.dtype == torch.float32
+        torchs_is_faster = dropout_p == 0 and (query.dtype == torch.float32 or not torch.is_grad_enabled())
         if torchs_is_faster or is_causal or enable_gqa:
             return functional.scaled_dot_product_attention(
                 *(query, key, value, attn_mask, dropout_p, is_causal), scale=scale, enable_gqa=enable_gqa
             )
         scores = query @ key.transpose(-2, -1)
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-        scores = scores * (scale or 1 / math.sqrt(query.shape[-1]))
+        scores = scores * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
         if attn_mask is not None:
             if attn_mask.dtype == torch.bool:
                 attn_mask = torch.zeros_like(attn_mask, dtype=scores.dtype).masked_fill_(

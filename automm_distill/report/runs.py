@@ -18,7 +18,10 @@ REQUIRED_FIELDS = (
     *("rows", "training", "device", "versions", "paths"),
 )
 # The same of a row of stopped.jsonl.
-STOPPED_FIELDS = ("task", "demonstration", "settings", "rows", "checkpoints", "versions", "rung", "best_validation")
+STOPPED_FIELDS = (
+    *("identity", "task", "demonstration", "settings", "rows", "checkpoints", "versions", "rung", "best_validation"),
+    "stopped",
+)
 # Parts of a row, besides its settings, that runs of one group share; the last two follow from flags as a rule. Their
 # entries have names with a blank, which a flag's name never has.
 ENVIRONMENT_FIELDS = ("device", "versions", "rows", "checkpoints")
@@ -138,14 +141,16 @@ def load_runs(places: Sequence[Path]) -> LoadedRuns:
     """
     broken, old, copies, repeated = 0, 0, 0, 0
     located: dict[str, tuple[Mapping[str, Any], Path]] = {}
-    stopped: list[Mapping[str, Any]] = []
+    stopped: dict[tuple[str, str], Mapping[str, Any]] = {}  # of a copied file, each once
     for place in places:
         path = place / results.RESULTS if place.is_dir() else place
         if not path.exists():
             raise UserError(f"{place}: no {results.RESULTS} there")
         rows, broken_lines = results.read_rows(path)
         stopped_rows, broken_stopped_lines = results.read_rows(path.with_name(results.STOPPED))
-        stopped += [row for row in stopped_rows if all(field in row for field in STOPPED_FIELDS)]
+        for row in stopped_rows:
+            if all(field in row for field in STOPPED_FIELDS):
+                stopped[row["identity"], row["stopped"]] = row
         broken += broken_lines + broken_stopped_lines
         for row in rows:
             if any(field not in row for field in REQUIRED_FIELDS):
@@ -155,7 +160,7 @@ def load_runs(places: Sequence[Path]) -> LoadedRuns:
             copies += row["run"] in located
             if row["run"] not in located or (folder / PREDICTIONS).exists():
                 located[row["run"]] = (row, folder)
-    names = _checkpoint_names([*(row for row, _ in located.values()), *stopped])
+    names = _checkpoint_names([*(row for row, _ in located.values()), *stopped.values()])
     runs = [Run(row, folder, _config(row, names)) for row, folder in located.values()]
     latest: dict[tuple[Any, int], Run] = {}
     for run in sorted(runs, key=lambda run: run.row["finished"]):
@@ -173,7 +178,7 @@ def load_runs(places: Sequence[Path]) -> LoadedRuns:
         (copies, "copies of a row"),
         (repeated, "runs that were repeated later with the same configuration and seed"),
     )
-    stopped_configs = [(row, _config(row, names)) for row in stopped]
+    stopped_configs = [(row, _config(row, names)) for row in stopped.values()]
     return LoadedRuns(
         _by_task(latest.values(), stopped_configs), tuple(f"{count} {what}" for count, what in left_out if count)
     )

@@ -60,7 +60,7 @@ def start(command: Command) -> Process:
     environment = {**os.environ, **command.environment}
     if ON_LINUX and tuple(command.argv[: len(RUN)]) == RUN:
         try:
-            return _WarmRun(command, _idle_worker(environment), environment.get(GPUS))
+            return _WarmRun(command, _idle_worker(environment, command.folder), environment.get(GPUS))
         except (EOFError, OSError) as error:
             log.warning("no warm worker for %s, which gets a process of its own: %r", command.name, error)
     with command.log.open("ab") as output:
@@ -81,11 +81,12 @@ class _Worker:
     :raises EOFError: when it ended before it was ready.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
         self.connection, other_end = Pipe()
         with other_end:
             self.process = subprocess.Popen(
                 (*_PYTHON, "automm_distill.sweep.warm_worker", str(other_end.fileno())),
+                cwd=folder,  # which relative entries of PYTHONPATH are meant from
                 stdin=subprocess.DEVNULL,
                 env={**environment, **_NO_ARROW_THREAD},
                 pass_fds=[other_end.fileno()],
@@ -129,13 +130,13 @@ class _WarmRun:
                 self._worker.connection.send(KILL)
 
 
-def _idle_worker(environment: Mapping[str, str]) -> _Worker:
+def _idle_worker(environment: Mapping[str, str], folder: Path) -> _Worker:
     """One that is idle and fits, or a new one in place of those that do not."""
     while _idle:
         worker = _idle.pop()
         if worker.can_run_with(environment):
             return worker
-    return _Worker(environment)
+    return _Worker(environment, folder)
 
 
 def _all_but_gpus(environment: Mapping[str, str]) -> dict[str, str]:

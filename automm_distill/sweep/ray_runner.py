@@ -1,5 +1,6 @@
 """Commands run side by side by Ray: on this machine, or on the nodes of a cluster that share its file system."""
 
+import importlib
 import logging
 import os
 import socket
@@ -50,10 +51,9 @@ def ray_session(address: str | None, resources: Resources | None = None) -> Iter
     :raises UserError: when Ray is not installed or does not start, when there is no cluster there, or this machine has
         not what is needed.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise UserError("a sweep needs Ray, which is not installed: pip install ray") from error
+    require("ray")
+    import ray
+
     try:
         _start(address)
         if address is None and resources is not None:
@@ -62,6 +62,17 @@ def ray_session(address: str | None, resources: Resources | None = None) -> Iter
         yield
     finally:
         ray.shutdown()
+
+
+def require(module: str) -> None:
+    """Import a part of Ray.
+
+    :raises UserError: where Ray is not installed, or not whole.
+    """
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(f"a sweep needs Ray, which is not installed ({error}): pip install 'ray[tune]'") from error
 
 
 def run(

@@ -98,6 +98,7 @@ def run(
     :param deadline: when to end whatever runs, by ``time.monotonic``.
     :raises UserError: when Ray does not start, or this machine has not what one trial needs.
     """
+    ray_runner.require("ray.tune.schedulers")
     trials = [with_validation_log(trial) for trial in trials]
     first_seed = trials[0].trial.settings.seed
     first = [trial for trial in trials if trial.trial.settings.seed == first_seed]
