@@ -77,6 +77,7 @@ def sweep(args: argparse.Namespace, folder: Path, weights: list[str]) -> float:
         *(sys.executable, str(ROOT / "automm_distillation_sweep.py"), "glue", "--glue_task", "qnli", "--no_timing"),
         *("--grid", f"output_feature_loss_weight={','.join(weights)}", "--cpus_per_trial", str(args.cpus_per_trial)),
         *("--dataset_path", args.dataset_path, "--max_train_rows", str(args.rows), "--max_epochs", str(args.epochs)),
+        *("--max_test_rows", "1000"),  # whose prediction is not counted
         *("--teacher_max_epochs", "1", "--teacher_model", args.teacher_model, "--student_model", args.student_model),
         *("--finetuned_model_cache_folder", str(folder / "cache"), "--output_folder", str(folder / "results")),
     ]
