@@ -14,7 +14,7 @@ from automm_distill.training import is_cached
 
 WORTH_SAYING = 60.0  # seconds
 # What a CPU's thread and a GPU are taken to do before anything is timed: on the low side, to time rather too often.
-THREAD_SPEED, GPU_SPEED = 2e10, 1e13  # operations per second
+GPU_SPEED, THREAD_SPEED = 1e13, {"32": 4e10, "bf16": 1e11}  # operations per second
 OPERATIONS_PER_WEIGHT = 6  # and token: two in the forward pass, four in the backward pass (Kaplan et al. 2020)
 LENGTHS = (1 / 6, 1 / 2, 5 / 6)  # the quantiles of the batches' lengths that passes are timed at
 MEASURING_SHARE = 0.02  # of a fit's time may be spent on timing its network,
@@ -136,7 +136,7 @@ def _guess(context: RunContext, role: str) -> float:
     tokens = min(network.max_tokens, memory.mean_row(train))
     operations = OPERATIONS_PER_WEIGHT * network.layer_parameters * tokens * len(train) * _epochs(context, role)
     device = context.device
-    return operations / (GPU_SPEED * device.num_gpus if device.num_gpus else THREAD_SPEED * device.threads)
+    return operations / (GPU_SPEED * device.num_gpus if device.num_gpus else THREAD_SPEED[device.precision] * device.threads)
 
 
 def _batch_lengths(lengths: np.ndarray, rows: int, *, grouped: bool) -> np.ndarray:
