@@ -136,7 +136,8 @@ def _guess(context: RunContext, role: str) -> float:
     tokens = min(network.max_tokens, memory.mean_row(train))
     operations = OPERATIONS_PER_WEIGHT * network.layer_parameters * tokens * len(train) * _epochs(context, role)
     device = context.device
-    return operations / (GPU_SPEED * device.num_gpus if device.num_gpus else THREAD_SPEED[device.precision] * device.threads)
+    speed = GPU_SPEED * device.num_gpus if device.num_gpus else THREAD_SPEED[device.precision] * device.threads
+    return operations / speed
 
 
 def _batch_lengths(lengths: np.ndarray, rows: int, *, grouped: bool) -> np.ndarray:

@@ -71,8 +71,8 @@ def benchmark(args: argparse.Namespace) -> int:
     console = Console(width=120)
     console.print(f"{len(rows)} points in {seconds:.1f} s, of them {sums['student']:.1f} s of students' fits")
     console.print(
-        f"a further point costs {report['student_fits_each']:.3f} fits of its student, its predictions not counted; all "
-        f"of them, with the sweep's start, {report['with_the_start']:.3f} each"
+        f"a further point costs {report['student_fits_each']:.3f} fits of its student, its predictions not counted; "
+        f"all of them, with the sweep's start, {report['with_the_start']:.3f} each"
     )
     return DONE
 
