@@ -180,6 +180,19 @@ def test_attention_that_torch_does_faster_is_torchs(heads):
     assert torch.equal(causal, expected)
 
 
+def test_it_is_known_whether_anything_was_replaced(heads):
+    tensors = [torch.from_numpy(head).float() for head in heads]
+    with CpuDropout(SOURCE) as dropout:
+        functional.scaled_dot_product_attention(*tensors)
+        functional.dropout(tensors[0], 0.0)
+        assert not dropout.replaced
+        functional.dropout(tensors[0], 0.1)
+        assert dropout.replaced
+    with CpuDropout(SOURCE) as dropout:
+        functional.scaled_dot_product_attention(*tensors, dropout_p=0.1)
+        assert dropout.replaced
+
+
 def draw(source):
     seed_torch(source)
     with CpuDropout(source):

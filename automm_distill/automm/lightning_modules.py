@@ -37,6 +37,9 @@ class FineTuneModule(LitModule):
         super().__init__(**lit_module)
         self.options = options
         self.progress_file = progress_file
+        self._drops = (
+            True  # whether there is anything for CpuDropout to do, which costs tiny networks a tenth of a step
+        )
         # On the device of the losses, so that no pass has to wait for a comparison.
         self._diverged_at: Tensor | None = None  # optimizer step of the first loss that was not finite; -1: none yet
 
@@ -76,8 +79,11 @@ class FineTuneModule(LitModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """In place of optim/lit_module.py:309: random numbers that follow from seed, epoch and pass."""
-        with self._random_numbers(batch_idx):
-            return self._training_loss(batch, batch_idx)
+        with self._random_numbers(batch_idx) as dropout:
+            loss = self._training_loss(batch, batch_idx)
+        if dropout is not None:
+            self._drops = dropout.replaced
+        return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Called by Lightning after each pass: remember where the loss stopped being finite."""
@@ -97,11 +103,11 @@ class FineTuneModule(LitModule):
         loss: Tensor = super().training_step(batch, batch_idx)
         return loss
 
-    def _random_numbers(self, batch_idx: int) -> AbstractContextManager[Any]:
+    def _random_numbers(self, batch_idx: int) -> AbstractContextManager[CpuDropout | None]:
         source = pass_seed(self.options.seed, self.current_epoch, batch_idx, self.trainer.global_rank)
         seed_torch(source)
         on_cpu = self.device.type == "cpu"
-        return CpuDropout(source) if on_cpu and not self.options.compile else nullcontext()
+        return CpuDropout(source) if on_cpu and self._drops and not self.options.compile else nullcontext()
 
     def _add_parameters(self, optimizer: torch.optim.Optimizer) -> None:
         """Give the optimizer more than the model's parameters."""

@@ -62,6 +62,7 @@ class CpuDropout(TorchFunctionMode):
     def __init__(self, source: np.random.SeedSequence) -> None:
         super().__init__()
         self._random = np.random.Generator(np.random.SFC64(source))
+        self.replaced = False  # whether it has computed anything in torch's place
 
     def __torch_function__(
         self,
@@ -80,6 +81,7 @@ class CpuDropout(TorchFunctionMode):
     def _dropout(self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         if not training or p == 0:
             return input
+        self.replaced = True
         dropped = self._drop(input, p)
         return input.copy_(dropped) if inplace else dropped
 
@@ -99,6 +101,7 @@ class CpuDropout(TorchFunctionMode):
             return functional.scaled_dot_product_attention(
                 *(query, key, value, attn_mask, dropout_p, is_causal), scale=scale, enable_gqa=enable_gqa
             )
+        self.replaced = True
         scores = query @ key.transpose(-2, -1)
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
         scores = scores * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
