@@ -37,9 +37,8 @@ class FineTuneModule(LitModule):
         super().__init__(**lit_module)
         self.options = options
         self.progress_file = progress_file
-        self._drops = (
-            True  # whether there is anything for CpuDropout to do, which costs tiny networks a tenth of a step
-        )
+        # Whether there is anything for CpuDropout to do, which tiny networks notice: the first pass shows.
+        self._drops = True
         # On the device of the losses, so that no pass has to wait for a comparison.
         self._diverged_at: Tensor | None = None  # optimizer step of the first loss that was not finite; -1: none yet
 
