@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from automm_distill import hidden_layers
 from automm_distill.errors import UserError
 from automm_distill.flag import Benchmark, Flag, canonical, check_range, flag, names
 from automm_distill.tasks import DEMO_LANGUAGES, DEMO_TASK, GLUE_TASKS, PAWSX_LANGUAGES, Task, pawsx_task
@@ -181,6 +182,16 @@ class Settings:
     rkd_angle_loss_weight: float = _weight(
         "rkd_angle", 0.0, "weight of relational angles within a batch (Park et al. 2019)"
     )
+    hidden_states_loss_weight: float = _weight(
+        "hidden_states", 0.0, "weight of the distance between normalised hidden states (Sun et al. 2019)"
+    )
+    hidden_states_layers: str = flag(
+        "which layers' hidden states are compared: even spreads the student's over the teacher's depth, last takes the "
+        "last of both, 0:1,1:3 pairs the student's layers with the teacher's, counted from 0; compared are the first "
+        "tokens, or with --teacher_outputs online all",
+        DISTILLATION,
+        default=hidden_layers.EVEN,
+    )
     soft_label_loss_type: str | None = flag(
         "form of the soft label loss",
         DISTILLATION,
@@ -297,6 +308,7 @@ class Settings:
                 f"all loss weights are 0: set at least one of {', '.join(map('--{}'.format, LOSS_WEIGHTS))}"
             )
         self._resolve_losses()
+        self._check_hidden_states()
         self._require_enough_rows_to_relate()
 
     def _check_demo(self) -> None:
@@ -318,6 +330,14 @@ class Settings:
         if self.soft_label_loss_type is None:
             by_problem = "mean_square_error" if regression else "cross_entropy"
             object.__setattr__(self, "soft_label_loss_type", by_problem)
+
+    def _check_hidden_states(self) -> None:
+        object.__setattr__(self, "hidden_states_layers", hidden_layers.canonical(self.hidden_states_layers))
+        if self.hidden_states_loss_weight and self.teacher_outputs == "online" and self.aug_scale:
+            raise UserError(
+                "--hidden_states_loss_weight compares all tokens with --teacher_outputs online, and --aug_scale "
+                "changes those of the student only; use --teacher_outputs cached or --aug_scale 0"
+            )
 
     def _require_enough_rows_to_relate(self) -> None:
         for name, needed, what in (
@@ -394,6 +414,7 @@ _USED_BY_LOSS = {
     "soft_label_weight": ("temperature", "temperature_scaling", "soft_label_loss_type"),
     "softmax_regression_weight": ("softmax_regression_loss_type",),
     "output_feature_loss_weight": ("output_feature_loss_type",),
+    "hidden_states_loss_weight": ("hidden_states_layers",),
 }
 
 SCRIPT_DEFAULTS: dict[Benchmark, dict[str, Any]] = {

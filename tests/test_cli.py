@@ -76,7 +76,7 @@ def test_published_defaults():
     glue, pawsx = parse("glue"), parse("pawsx")
     for settings in (glue, pawsx):
         assert (settings.seed, settings.temperature, settings.num_gpu) == (123, 5, -1)
-        assert [getattr(settings, weight) for weight in LOSS_WEIGHTS] == [0.1, 1, 0, 0.01, 0, 0]
+        assert [getattr(settings, weight) for weight in LOSS_WEIGHTS] == [0.1, 1, 0, 0.01, 0, 0, 0]
         assert (settings.max_epochs, settings.teacher_max_epochs) == (10, 10)
         assert (settings.batch_size, settings.per_gpu_batch_size, settings.aug_scale) == (128, 32, 0)
         assert (settings.resume, settings.train_nodistill, settings.time_limit) == (False, True, None)

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from automm_distill import results
 from automm_distill.errors import UserError
 from automm_distill.flag import local_path
 from automm_distill.predictions import PREDICTIONS
-from automm_distill.settings import identity
+from automm_distill.settings import Settings, identity
 
 # What a row has had since version 0.1; a row without any of it is older and cannot be reported.
 REQUIRED_FIELDS = (
@@ -25,6 +25,9 @@ STOPPED_FIELDS = (
 # Parts of a row, besides its settings, that runs of one group share; the last two follow from flags as a rule. Their
 # entries have names with a blank, which a flag's name never has.
 ENVIRONMENT_FIELDS = ("device", "versions", "rows", "checkpoints")
+
+# A flag that a row's version did not have yet is at its default there: new ones are off.
+_OFF = {field.name: field.default for field in fields(Settings) if field.default is not MISSING}
 
 Config = Mapping[str, Any]
 
@@ -208,7 +211,7 @@ def _config(row: Mapping[str, Any], checkpoint_names: Mapping[str, str]) -> Conf
 
     Where rows and checkpoints have a fingerprint, that counts and not the place where they were found.
     """
-    settings = row["settings"]
+    settings = _OFF | row["settings"]
     config = identity(settings, is_regression=row.get("problem_type") == "regression")
     del config["seed"]
     for role in ("teacher", "student"):
