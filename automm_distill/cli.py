@@ -153,8 +153,10 @@ def _add_flag(group: Any, name: str, flag: Flag, kind: type, default: str) -> No
     if kind is bool:
         options |= {"nargs": "?", "const": True, "type": parse_bool, "metavar": "BOOL"}
     elif kind is tuple:
-        options |= {"nargs": "+", "choices": tuple(flag.choices), "metavar": flag.metavar}
-        options["help"] = f"{flag.help}: one or more of {' '.join(flag.choices)} [{default}]"
+        options |= {"nargs": "+", "metavar": flag.metavar}
+        if flag.choices:
+            options["choices"] = tuple(flag.choices)
+            options["help"] = f"{flag.help}: one or more of {' '.join(flag.choices)} [{default}]"
     elif flag.choices:
         options["choices"] = tuple(flag.choices)
     else:

@@ -19,6 +19,9 @@ DISTILLATION = "distillation (the student minimises the weighted sum of these lo
 MACHINE = "machine"
 OUTPUT = "cache and output"
 
+# What --unlabelled_path takes besides files and folders.
+TEST, REST = "test", "rest"
+
 # Accepted spelling -> the one spelling that results, sweeps and reports compare.
 CLASS_LOSSES = {"cross_entropy": "cross_entropy", "mean_square_error": "mean_square_error", "mse": "mean_square_error"}
 FEATURE_LOSSES = {
@@ -96,6 +99,26 @@ class Settings:
         shown_default="all",
     )
 
+    unlabelled_path: tuple[str, ...] = flag(
+        "rows without labels, for the student to learn from by the teacher's outputs: files, or folders of files, with "
+        "the task's columns; test is GLUE's own test split, rest the training rows that --max_train_rows leaves out",
+        DATA,
+        default=(),
+        kind="paths",
+        words=(TEST, REST),
+        shown_default="none",
+        metavar="PATH",
+    )
+    unlabelled_rows: int | None = flag(
+        "keep this many of the unlabelled rows, at random",
+        DATA,
+        default=None,
+        minimum=1,
+        hint="or leave it out",
+        unit="rows",
+        shown_default="all",
+    )
+
     teacher_model: str = flag(
         "checkpoint that becomes the teacher: a name on the Hugging Face hub (owner/name[@revision]) or a local folder",
         TRAINING,
@@ -157,6 +180,12 @@ class Settings:
     )
     train_nodistill: bool = flag(
         "train the baseline; without it there is no gain and no distillation ratio", TRAINING, default=True
+    )
+    match_steps: bool = flag(
+        "train the baseline for as many optimizer steps as the student, whose epochs are longer by the unlabelled "
+        "rows; false gives both the same epochs",
+        TRAINING,
+        default=True,
     )
     seed: int = flag("seed of the hold-out and of all three fits", TRAINING, default=123, minimum=0, maximum=2**32 - 1)
 
@@ -309,6 +338,7 @@ class Settings:
             )
         self._resolve_losses()
         self._check_hidden_states()
+        self._check_unlabelled()
         self._require_enough_rows_to_relate()
 
     def _check_demo(self) -> None:
@@ -321,6 +351,22 @@ class Settings:
         foreign = sorted({*self.pawsx_teacher_tasks, *self.pawsx_student_tasks} - {*DEMO_LANGUAGES})
         if foreign:
             raise UserError(f"{', '.join(foreign)}: --demo has rows in {', '.join(DEMO_LANGUAGES)} only")
+
+    def _check_unlabelled(self) -> None:
+        if not self.unlabelled_path:
+            return
+        if REST in self.unlabelled_path and self.max_train_rows is None:
+            raise UserError(
+                f"--unlabelled_path {REST}: means the training rows that --max_train_rows leaves out; give it too"
+            )
+        task = self.tasks[0]
+        if TEST in self.unlabelled_path and not task.unlabelled_splits:
+            raise UserError(f"--unlabelled_path {TEST}: models are scored on the test rows of {task.name}; name a file")
+        if not any(weight for term, weight in self.loss_weights.items() if term != "hard_label"):
+            raise UserError(
+                "--unlabelled_path: with --hard_label_weight alone nothing is learnt from rows without a label; give "
+                "another loss a weight, or leave the rows out"
+            )
 
     def _resolve_losses(self) -> None:
         regression = self.tasks[0].is_regression
@@ -387,12 +433,16 @@ def identity(values: Mapping[str, Any], *, is_regression: bool) -> dict[str, Any
     """Of settings by name, as a row of ``results.jsonl`` keeps them, those that can change a run's result.
 
     Where data and checkpoints lie, and on which device the run was, is not part of it; nor is what a loss without
-    weight, or a regression, does not use. Names that this version does not know stay.
+    weight, or a regression, does not use, nor what is said of unlabelled rows where there are none. Names that this
+    version does not know stay.
     """
     unused = {name for name, declared in FLAGS.items() if not declared.changes_result}
     unused.update(("dataset_path", "teacher_model", "student_model", "num_gpu", "precision"))
     unused.update(_without_effect(values, is_regression=is_regression))
-    return {name: value for name, value in values.items() if name not in unused}
+    unlabelled = values.get("unlabelled_path")
+    kinds = sorted({each if each in (TEST, REST) else "files" for each in unlabelled or ()})
+    known = {name: value for name, value in values.items() if name not in (*unused, "unlabelled_path")}
+    return known | ({"unlabelled_path": tuple(kinds)} if kinds else {})
 
 
 def _without_effect(values: Mapping[str, Any], *, is_regression: bool) -> dict[str, str]:
@@ -404,6 +454,8 @@ def _without_effect(values: Mapping[str, Any], *, is_regression: bool) -> dict[s
         reasons.update(dict.fromkeys(("temperature", "temperature_scaling"), "a regression has no temperature"))
     if values.get("teacher_outputs") == "online":
         reasons["teacher_outputs_precision"] = "--teacher_outputs online keeps none"
+    if not values.get("unlabelled_path"):
+        reasons.update(dict.fromkeys(("unlabelled_rows", "match_steps"), "--unlabelled_path is not given"))
     return reasons
 
 

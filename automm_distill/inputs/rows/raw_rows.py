@@ -38,7 +38,7 @@ def _read_split(local: Path, split: str, task: Task) -> pd.DataFrame:
     parts, empty = [], []
     for path in find_split(local, split):
         try:
-            parts.append(_read_part(path, task))
+            parts.append(read_part(path, task))
         except NoRowsError as error:  # Spark writes its first part even so
             empty.append(error)
     if not parts:
@@ -52,7 +52,11 @@ def _read_split(local: Path, split: str, task: Task) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _read_part(path: Path, task: Task) -> pd.DataFrame:
+def read_part(path: Path, task: Task) -> pd.DataFrame:
+    """The rows of one file, or of a folder of ``save_to_disk``.
+
+    :raises UserError: when it cannot be read as what it says it is.
+    """
     if path.is_dir():
         return read_saved(path)
     return read_file(path, columns=task.archive_header if _lacks_header(path, task) else None)

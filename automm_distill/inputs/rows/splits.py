@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,11 +11,14 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from automm_distill.errors import UserError
+from automm_distill.inputs.rows import unlabelled
 from automm_distill.inputs.rows.cleaning import clean, warn_if_names_meet_numbers
 from automm_distill.inputs.rows.raw_rows import read_splits
 from automm_distill.inputs.rows.row_ids import separate_unrelated
-from automm_distill.settings import Settings
+from automm_distill.settings import REST, Settings
 from automm_distill.tasks import Task
+
+Rows = Mapping[str, Mapping[str, pd.DataFrame]]  # by configuration and split
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,20 @@ class Splits:
     """All rows of a run. Teacher and student share their training rows unless their languages differ.
 
     ``fingerprint`` is a hash of every row that was read, before any were cut or held out: the same for every seed.
+    ``unlabelled`` are more rows for the student, with ``id`` and the task's ``model_columns``; None where none were
+    asked for.
     """
 
     teacher: TrainValidation
     student: TrainValidation
     tests: Mapping[str, pd.DataFrame]
     fingerprint: str
+    unlabelled: pd.DataFrame | None = None
+
+    @property
+    def unlabelled_count(self) -> int:
+        """Of rows without a label."""
+        return 0 if self.unlabelled is None else len(self.unlabelled)
 
 
 def load_splits(settings: Settings, folder: Path) -> Splits:
@@ -55,27 +66,21 @@ def load_splits(settings: Settings, folder: Path) -> Splits:
     :param folder: where :func:`automm_distill.inputs.rows.raw_rows.read_splits` looks.
     :raises UserError: when rows are missing, malformed, or nothing is left of them.
     """
+    whole, fingerprint = (
+        _read_languages(settings, folder) if settings.benchmark == "pawsx" else _read_task(settings, folder)
+    )
+    rows = {task.config: _cut_all(whole[task.config], task, settings) for task in settings.tasks}
     if settings.benchmark == "pawsx":
-        rows, fingerprints = {}, []
-        for task in settings.tasks:
-            tested = task.config in settings.pawsx_student_tasks  # languages of the teacher alone are not
-            splits = [split for split in task.splits if tested or split != "test"]
-            rows[task.config], fingerprint = _read(task, splits, folder)
-            fingerprints.append(fingerprint)
-        tests = separate_unrelated({language: rows[language]["test"] for language in settings.pawsx_student_tasks})
-        for language, frame in tests.items():
-            rows[language]["test"] = frame
-        rows = {task.config: _cut_all(rows[task.config], task, settings) for task in settings.tasks}
         tests = {language: rows[language]["test"] for language in settings.pawsx_student_tasks}
         teacher = _join(rows, settings.pawsx_teacher_tasks)
         same = settings.pawsx_teacher_tasks == settings.pawsx_student_tasks
         student = teacher if same else _join(rows, settings.pawsx_student_tasks)
-        return Splits(teacher, student, tests, hashlib.sha256(repr(fingerprints).encode()).hexdigest())
-    (task,) = settings.tasks
-    frames, fingerprint = _read(task, task.splits, folder)
-    frames = _cut_all(frames, task, settings)
-    data = hold_out(frames["train"], task, settings.seed)
-    return Splits(data, data, {name: frames[split] for name, split in task.test_splits}, fingerprint)
+    else:
+        (task,) = settings.tasks
+        tests = {name: rows[task.config][split] for name, split in task.test_splits}
+        student = teacher = hold_out(rows[task.config]["train"], task, settings.seed)
+    splits = Splits(teacher, student, tests, fingerprint)
+    return _with_unlabelled(splits, whole, rows, settings, folder) if settings.unlabelled_path else splits
 
 
 def cut(frame: pd.DataFrame, rows: int | None, seed: int) -> pd.DataFrame:
@@ -126,6 +131,52 @@ def _quantiles(labels: pd.Series, most: int) -> pd.Series:
     return quantiles
 
 
+def _with_unlabelled(splits: Splits, whole: Rows, kept: Rows, settings: Settings, folder: Path) -> Splits:
+    """``splits`` with the rows that ``--unlabelled_path`` names.
+
+    :param whole: all rows that were read; ``kept``: those of them that are left by the limits.
+    """
+    task, tested = settings.tasks[0], settings.pawsx_student_tasks or (settings.tasks[0].config,)
+    given = unlabelled.read(settings, folder)
+    fingerprint = splits.fingerprint
+    if len(given):  # the rest follows from rows and settings
+        fingerprint = hashlib.sha256(repr((fingerprint, unlabelled.fingerprint(given))).encode()).hexdigest()
+    parts = [given]
+    if REST in settings.unlabelled_path:
+        for config in tested:
+            train = whole[config]["train"]
+            parts.append(train.loc[~train["id"].isin(kept[config]["train"]["id"]), list(task.model_columns)])
+    known = {
+        "that are test rows": pd.concat([whole[config][split] for config in tested for _, split in task.test_splits]),
+        "of the hold-out": splits.student.validation,
+        "training rows": splits.student.train,
+    }
+    rows = unlabelled.without_known(pd.concat(parts), known, task)
+    chosen = cut(rows, settings.unlabelled_rows, settings.seed)
+    return replace(splits, fingerprint=fingerprint, unlabelled=chosen)
+
+
+def _read_languages(settings: Settings, folder: Path) -> tuple[Rows, str]:
+    """All rows of PAWS-X's languages, and their fingerprint."""
+    rows, fingerprints = {}, []
+    for task in settings.tasks:
+        tested = task.config in settings.pawsx_student_tasks  # languages of the teacher alone are not
+        splits = [split for split in task.splits if tested or split != "test"]
+        rows[task.config], fingerprint = _read(task, splits, folder)
+        fingerprints.append(fingerprint)
+    tests = separate_unrelated({language: rows[language]["test"] for language in settings.pawsx_student_tasks})
+    for language, frame in tests.items():
+        rows[language]["test"] = frame
+    return rows, hashlib.sha256(repr(fingerprints).encode()).hexdigest()
+
+
+def _read_task(settings: Settings, folder: Path) -> tuple[Rows, str]:
+    """All rows of a task of GLUE, and their fingerprint."""
+    (task,) = settings.tasks
+    frames, fingerprint = _read(task, task.splits, folder)
+    return {task.config: frames}, fingerprint
+
+
 def _read(task: Task, splits: Sequence[str], folder: Path) -> tuple[dict[str, pd.DataFrame], str]:
     """All rows of each split, cleaned, and their fingerprint."""
     digest = hashlib.sha256(task.config.encode())
@@ -165,7 +216,7 @@ def _refuse_constant_labels(labels: pd.Series, task: Task, where: str) -> None:
         )
 
 
-def _join(rows: Mapping[str, Mapping[str, pd.DataFrame]], languages: tuple[str, ...]) -> TrainValidation:
+def _join(rows: Rows, languages: tuple[str, ...]) -> TrainValidation:
     return TrainValidation(
         *(
             pd.concat([rows[language][split] for language in languages], ignore_index=True)
