@@ -99,13 +99,10 @@ def is_cached(role: str, context: RunContext) -> bool:
 def teacher_targets(teacher: TrainedModel, context: RunContext) -> Teacher:
     """The teacher as the student's fit takes it: with its outputs for the training rows, from disk or put there."""
     assert teacher.predictor is not None
-    of_student = context.settings.student_model is None
-    layers = {
-        "layers": context.student.layers if of_student else (),
-        "compared_layers": [layer for _, layer in context.hidden_layers],
-    }
+    layers = context.student.layers if context.settings.student_model is None else ()
+    compared = [layer for _, layer in context.hidden_layers]
     if context.settings.teacher_outputs == "online":
-        return Teacher(teacher.predictor, **layers)
+        return Teacher(teacher.predictor, layers=layers, compared_layers=compared)
     precision = context.device.precision
     recipe = {
         "teacher": teacher.training_info["weights_hash"],
@@ -114,7 +111,7 @@ def teacher_targets(teacher: TrainedModel, context: RunContext) -> Teacher:
         "precision": context.settings.teacher_outputs_precision,
         "training_format": TRAINING_FORMAT,
         "versions": library_versions(),
-        **({"layers": layers["compared_layers"]} if context.hidden_layers else {}),
+        **({"layers": compared} if compared else {}),
     }
     path = context.cache_folder / f"outputs-{cache.fingerprint(recipe)}"
     context.entries_in_use.enter_context(cache.in_use(path))
@@ -124,14 +121,12 @@ def teacher_targets(teacher: TrainedModel, context: RunContext) -> Teacher:
                 path,
                 recipe,
                 context.distillation_rows,
-                lambda rows: teacher.predictor.outputs(  # type: ignore[union-attr]
-                    rows, precision, layers["compared_layers"]
-                ),
+                lambda rows: teacher.predictor.outputs(rows, precision, compared),  # type: ignore[union-attr]
             )
         )
     teacher.seconds["teacher_outputs"] = seconds
     teacher.training_info["outputs_path"] = str(path.resolve())
-    return Teacher(teacher.predictor, outputs, **layers)
+    return Teacher(teacher.predictor, outputs, layers=layers, compared_layers=compared)
 
 
 def distill(targets: Teacher, run_folder: Path, context: RunContext) -> TrainedModel:
