@@ -52,7 +52,7 @@ def finetune_or_load(role: str, context: RunContext) -> TrainedModel:
     settings = context.settings
     options, recipe, path = _entry(role, context)
     context.entries_in_use.enter_context(cache.in_use(path))
-    name = settings.teacher_model if role == "teacher" else settings.student_model
+    name = context.model_name(role)
     rows = f"{len(context.data(role).train):,}"
 
     def build(folder: Path) -> Mapping[str, Any]:
@@ -140,7 +140,7 @@ def distill(targets: Teacher, run_folder: Path, context: RunContext) -> TrainedM
         token_cache=context.cache_folder,
     )
     data = context.data("student")
-    log.info("distilling the student: %s, %s rows", settings.student_model, f"{len(data.train):,}")
+    log.info("distilling the student: %s, %s rows", context.model_name("student"), f"{len(data.train):,}")
     with (
         explained("student", settings, context.device.precision),
         cache.locked(run_folder, disposable=True),
