@@ -103,9 +103,9 @@ def _demo_rows() -> list[list[str]]:
     rows = []
     for name, flag in FLAGS.items():
         changed = {
-            script: _plain(defaults(script, demo=True)[name])
+            script: _plain(defaults(script, {"demo": True})[name])
             for script in _scripts(flag)
-            if defaults(script, demo=True)[name] != defaults(script)[name]
+            if defaults(script, {"demo": True})[name] != defaults(script)[name]
         }
         if changed:
             rows.append([f"`--{name}`", _by_script(changed)])

@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from automm_distill.errors import UserError
 from automm_distill.evaluation.verdict import warn_about_test_sets
 from automm_distill.folders import require_writable
 from automm_distill.inputs import demo
+from automm_distill.inputs.checkpoints import layers
 from automm_distill.inputs.checkpoints.finding import Checkpoint, find_checkpoint
 from automm_distill.inputs.checkpoints.opening import check_checkpoint
 from automm_distill.inputs.rows import row_checks
@@ -39,11 +41,12 @@ def preflight(
     load: Callable[[Settings, Path], Splits] = load_splits,
     find: Callable[[str, str], Checkpoint] = find_checkpoint,
     check: Callable[[str, str, Path, tuple[str, ...]], int] = check_checkpoint,
+    cut: Callable[[str, Checkpoint, tuple[int, ...], Path], Checkpoint] = layers.cut,
 ) -> RunContext:
     """Check folders, rows, checkpoints, augmentation data and device; nothing is trained yet.
 
-    :param load: with ``find`` and ``check`` what a sweep, whose runs share rows and checkpoints, calls instead, to read
-        each once.
+    :param load: with ``find``, ``check`` and ``cut`` what a sweep, whose runs share rows and checkpoints, calls
+        instead, to read each once.
     :raises UserError: for whatever the user has to mend first.
     """
     output_folder, cache_folder = Path(settings.output_folder), Path(settings.finetuned_model_cache_folder)
@@ -65,23 +68,34 @@ def preflight(
         teacher_name, student_name = settings.teacher_model, settings.student_model
     splits = load(settings, data_folder)
     teacher = find("--teacher_model", teacher_name)
-    student = find("--student_model", student_name)
+    source = teacher if student_name is None else find("--student_model", student_name)
     device = choose_device(settings.num_gpu, settings.precision)
     _require_whole_batches(settings, device)
     if settings.aug_scale > 0:
         _require_augmentation_data()
-    # A fit keeps its last and its three best checkpoints until the finished model is there too.
-    _require_room(output_folder, "--output_folder", 5 * student.bytes)
     outputs = OUTPUT_BYTES * len(splits.student.train) if settings.teacher_outputs == "cached" else 0
     tokens = TOKEN_BYTES * (len(splits.teacher.train) + len(splits.student.train))
-    kept = outputs + tokens
-    _require_room(cache_folder, "--finetuned_model_cache_folder", 5 * max(teacher.bytes, student.bytes) + kept)
+    kept = outputs + tokens + (source.bytes if settings.student_layers is not None else 0)
+    # A fit keeps its last and its three best checkpoints until the finished model is there too.
+    _require_room(cache_folder, "--finetuned_model_cache_folder", 5 * max(teacher.bytes, source.bytes) + kept)
     logs.quieten_libraries(settings.verbosity)
     task = settings.tasks[0]
     texts = [_some_texts(data.train, task) for data in (splits.teacher, splits.student)]
     teacher = replace(teacher, max_tokens=check("--teacher_model", teacher_name, teacher.path, texts[0]))
-    student = replace(student, max_tokens=check("--student_model", student_name, student.path, texts[1]))
-    context = RunContext(settings, task, splits, teacher, student, device, started)
+    if student_name is None:
+        source = teacher
+    else:
+        source = replace(source, max_tokens=check("--student_model", student_name, source.path, texts[1]))
+    in_use = ExitStack()
+    if settings.student_layers is None:
+        student = source
+    else:
+        name = settings.student_model or settings.teacher_model
+        chosen = layers.choose(settings.student_layers, name, source)
+        in_use.enter_context(cache.in_use(layers.entry(source, chosen, cache_folder)))
+        student = cut(name, source, chosen, cache_folder)
+    _require_room(output_folder, "--output_folder", 5 * student.bytes)
+    context = RunContext(settings, task, splits, teacher, student, device, started, in_use)
     _warn_of_what_says_little(context)
     return context
 

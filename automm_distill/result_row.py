@@ -33,6 +33,7 @@ def planned_row(context: RunContext) -> dict[str, Any]:
         "settings": asdict(context.settings),
         "rows": {"fingerprint": context.rows_fingerprint},
         "checkpoints": {"teacher": context.teacher.fingerprint, "student": context.student.fingerprint},
+        "student_layers": list(context.student.layers),
         "versions": {"python": platform.python_version(), **library_versions()},
     }
 
@@ -56,6 +57,8 @@ def make_row(
         if "from_cache" in info
         for key in ("path", "outputs_path", "predictions_path")
     ]
+    if context.student.layers:
+        cached.append(str(context.student.path))
     planned = planned_row(context)
     return planned | {
         "run": run_folder.name,

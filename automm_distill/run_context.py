@@ -13,6 +13,7 @@ from automm_distill.evaluation.scores import VALIDATION
 from automm_distill.hidden_layers import Pairs
 from automm_distill.inputs.checkpoints.finding import Checkpoint
 from automm_distill.inputs.rows.splits import Splits, TrainValidation
+from automm_distill.layer_choice import student_name
 from automm_distill.settings import Settings
 from automm_distill.tasks import Task
 from automm_distill.versions import TRAINING_FORMAT, library_versions
@@ -107,6 +108,14 @@ class RunContext:
     def checkpoint(self, role: str) -> Checkpoint:
         """What the teacher, the baseline or the student starts from."""
         return self.teacher if role == "teacher" else self.student
+
+    def model_name(self, role: str) -> str:
+        """What the teacher, the baseline or the student starts from, for people."""
+        settings = self.settings
+        if role == "teacher":
+            return settings.teacher_model
+        model = settings.student_model or (settings.teacher_model if role == "baseline" else None)
+        return student_name(model, self.student.layers)
 
 
 def _languages(settings: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:

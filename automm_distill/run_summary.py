@@ -11,6 +11,7 @@ from rich.console import Console
 
 from automm_distill.evaluation.scores import POOLED
 from automm_distill.evaluation.verdict import judge_gain
+from automm_distill.layer_choice import student_name
 from automm_distill.settings import LOSS_WEIGHTS
 from automm_distill.text_table import TextTable, as_markdown, as_text
 
@@ -104,8 +105,8 @@ def markdown(row: Row) -> str:
 
 def _sections(row: Row) -> Iterator[str]:
     yield f"# {_title(row)}"
-    settings = row["settings"]
-    yield f"Task: {row['task']}. Teacher `{settings['teacher_model']}`, student `{settings['student_model']}`."
+    teacher, student = _models(row)
+    yield f"Task: {row['task']}. Teacher `{teacher}`, student `{student}`."
     yield _losses(row)
     yield f"**{verdict(row)}**"
     yield from _caveats(row)
@@ -132,9 +133,14 @@ def _sections(row: Row) -> Iterator[str]:
 
 
 def _title(row: Row) -> str:
+    models = " -> ".join(name.rstrip("/").rsplit("/", 1)[-1] for name in _models(row))
+    return f"{_short_task(row)}, seed {row['settings']['seed']}: {models}"
+
+
+def _models(row: Row) -> tuple[str, str]:
+    """The names of teacher and student; rows before 0.5 have no layers."""
     settings = row["settings"]
-    models = " -> ".join(settings[f"{role}_model"].rstrip("/").rsplit("/", 1)[-1] for role in ("teacher", "student"))
-    return f"{_short_task(row)}, seed {settings['seed']}: {models}"
+    return settings["teacher_model"], student_name(settings["student_model"], row.get("student_layers", ()))
 
 
 def _short_task(row: Row) -> str:

@@ -6,6 +6,7 @@ The command line (``cli``), ``docs/flags.md`` (``flag_table``) and the checks be
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any
 
 from automm_distill import hidden_layers
@@ -125,11 +126,22 @@ class Settings:
         kind="model",
         metavar="NAME",
     )
-    student_model: str = flag(
-        "checkpoint of baseline and student; best of the teacher's family",
+    student_model: str | None = flag(
+        "checkpoint of baseline and student; best of the teacher's family; with --student_layers the teacher's, if "
+        "none is given",
         TRAINING,
         kind="model",
         metavar="NAME",
+    )
+    student_layers: str | None = flag(
+        "make the student of some layers of --student_model, or if that is not given of the fine-tuned teacher (the "
+        "baseline then of its pretrained checkpoint): 3 takes three, spread over the depth, first:3 the first three, "
+        "0,2,4 these (2, is one)",
+        TRAINING,
+        default=None,
+        kind="layers",
+        shown_default="all",
+        metavar="LAYERS",
     )
     teacher_max_epochs: int = flag("most epochs of the teacher", TRAINING, default=10, minimum=1, unit="epochs")
     max_epochs: int = flag(
@@ -330,6 +342,8 @@ class Settings:
                 check_range(name, declared, value)
                 object.__setattr__(self, name, canonical(declared, _FIELD_TYPES[name], value))
         self._check_demo()
+        if self.student_model is None and self.student_layers is None:
+            raise UserError("--student_model: needs a checkpoint, unless --student_layers takes layers of the teacher")
         if self.benchmark == "glue" and not self.demo and self.glue_task is None:
             object.__setattr__(self, "glue_task", "qnli")
         if not any(self.loss_weights.values()):
@@ -433,11 +447,14 @@ def identity(values: Mapping[str, Any], *, is_regression: bool) -> dict[str, Any
     """Of settings by name, as a row of ``results.jsonl`` keeps them, those that can change a run's result.
 
     Where data and checkpoints lie, and on which device the run was, is not part of it; nor is what a loss without
-    weight, or a regression, does not use, nor what is said of unlabelled rows where there are none. Names that this
-    version does not know stay.
+    weight, or a regression, does not use, nor what is said of unlabelled rows where there are none. The layers of a
+    student are a part of its checkpoint; that it is None stays, since a student that is made of the fine-tuned teacher
+    is known by no checkpoint. Names that this version does not know stay.
     """
     unused = {name for name, declared in FLAGS.items() if not declared.changes_result}
-    unused.update(("dataset_path", "teacher_model", "student_model", "num_gpu", "precision"))
+    unused.update(("dataset_path", "teacher_model", "student_layers", "num_gpu", "precision"))
+    if values["student_model"] is not None:
+        unused.add("student_model")
     unused.update(_without_effect(values, is_regression=is_regression))
     unlabelled = values.get("unlabelled_path")
     kinds = sorted({each if each in (TEST, REST) else "files" for each in unlabelled or ()})
@@ -504,15 +521,28 @@ DEMO_DEFAULTS: dict[str, Any] = {
 }
 
 
-def defaults(benchmark: Benchmark, *, demo: bool = False) -> dict[str, Any]:
-    """``{field: value}`` of a script called without flags, or with ``--demo`` alone."""
+def defaults(benchmark: Benchmark, given: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """``{field: value}`` of a script that is called with the flags ``given``, some of which change others' defaults.
+
+    Those of ``given`` itself are among them: whoever adds ``given``, as :func:`with_defaults`, lets them win.
+    """
     shared = {item.name: item.default for item in fields(Settings) if item.name in flags_of(benchmark)}
-    script = SCRIPT_DEFAULTS[benchmark]
-    if demo:
-        script = script | DEMO_DEFAULTS
+    values = shared | SCRIPT_DEFAULTS[benchmark]
+    if given.get("demo"):
+        values |= DEMO_DEFAULTS
         if benchmark == "pawsx":
-            script = script | {"pawsx_teacher_tasks": DEMO_LANGUAGES, "pawsx_student_tasks": DEMO_LANGUAGES}
-    return shared | script
+            values |= {"pawsx_teacher_tasks": DEMO_LANGUAGES, "pawsx_student_tasks": DEMO_LANGUAGES}
+    if given.get("student_layers") is not None:
+        values["student_model"] = None
+    return values
+
+
+def with_defaults(benchmark: Benchmark, given: Mapping[str, Any]) -> Settings:
+    """The settings of a script that is called with the flags ``given``: what was given wins over every default.
+
+    :raises UserError: see :class:`Settings`.
+    """
+    return Settings(benchmark=benchmark, **{**defaults(benchmark, given), **given})
 
 
 def flags_of(benchmark: Benchmark) -> dict[str, Flag]:

@@ -52,7 +52,7 @@ def finetune_or_load(role: str, context: RunContext) -> TrainedModel:
     settings = context.settings
     options, recipe, path = _entry(role, context)
     context.entries_in_use.enter_context(cache.in_use(path))
-    name = settings.teacher_model if role == "teacher" else settings.student_model
+    name = context.model_name(role)
     rows = f"{len(context.data(role).train):,}"
 
     def build(folder: Path) -> Mapping[str, Any]:
@@ -145,7 +145,7 @@ def distill(targets: Teacher, run_folder: Path, context: RunContext) -> TrainedM
     data = context.data("student")
     unlabelled = context.splits.unlabelled
     rows = f"{len(data.train):,} rows" + (f" and {len(unlabelled):,} unlabelled" if unlabelled is not None else "")
-    log.info("distilling the student: %s, %s", settings.student_model, rows)
+    log.info("distilling the student: %s, %s", context.model_name("student"), rows)
     with (
         explained("student", settings, context.device.precision),
         cache.locked(run_folder, disposable=True),

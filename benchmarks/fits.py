@@ -63,7 +63,7 @@ def run(job: Job) -> dict[str, Any]:
         automm.fit(Path(job["teacher"]), data, task, options)
         return {}
     losses = automm.distillation_spec(settings, task) if variant.distils else None
-    options = automm.fit_options(settings, device, settings.student_model, "student", losses)
+    options = automm.fit_options(settings, device, job["student_model"], "student", losses)
     if settings.compile:
         options = replace(options, compile=True)  # also on a CPU, where a run would not
     teacher = automm.load(Path(job["teacher"]), task, verbosity="quiet") if variant.distils else None

@@ -62,10 +62,11 @@ class Shape:
 TEACHER, STUDENT = Shape(layers=2, width=64, heads=4), Shape(layers=1, width=32, heads=4)
 
 
-def prepare(settings: Settings, folder: Path) -> tuple[Path, str, str]:
+def prepare(settings: Settings, folder: Path) -> tuple[Path, str, str | None]:
     """Make (once) what ``--demo`` runs on, below ``folder``.
 
-    :return: the data folder, and the teacher's and the student's checkpoint: the user's own where flags name some.
+    :return: the data folder, and the teacher's and the student's checkpoint: the user's own where flags name some, None
+        for a student made of the teacher's layers.
     """
     recipe = {"demo": Path(__file__).read_text(encoding="utf-8"), "benchmark": settings.benchmark}
     path = folder / f"demo-{settings.benchmark}-{cache.fingerprint(recipe)}"
@@ -76,11 +77,12 @@ def prepare(settings: Settings, folder: Path) -> tuple[Path, str, str]:
         build=lambda partial: _build(partial, settings.benchmark),
         load=lambda done, _: done,
     )
-    teacher, student = (
-        str(ready / name) if name.startswith("demo-") else name
-        for name in (settings.teacher_model, settings.student_model)
-    )
-    return ready / "data", teacher, student
+
+    def place(name: str) -> str:
+        return str(ready / name) if name.startswith("demo-") else name
+
+    student = None if settings.student_model is None else place(settings.student_model)
+    return ready / "data", place(settings.teacher_model), student
 
 
 def make_pairs(language: Language, rows: int, seed: int, seen: set[tuple[str, str]] | None = None) -> pd.DataFrame:

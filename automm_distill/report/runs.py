@@ -9,6 +9,7 @@ from typing import Any
 from automm_distill import results
 from automm_distill.errors import UserError
 from automm_distill.flag import local_path
+from automm_distill.layer_choice import student_name
 from automm_distill.predictions import PREDICTIONS
 from automm_distill.settings import Settings, identity
 
@@ -215,8 +216,10 @@ def _config(row: Mapping[str, Any], checkpoint_names: Mapping[str, str]) -> Conf
     config = identity(settings, is_regression=row.get("problem_type") == "regression")
     del config["seed"]
     for role in ("teacher", "student"):
-        fingerprint = row.get("checkpoints", {}).get(role)
-        config[f"{role}_model"] = checkpoint_names.get(fingerprint, local_path(settings[f"{role}_model"]))
+        name = _checkpoint_name(row, role)
+        if settings[f"{role}_model"] is not None:
+            name = checkpoint_names.get(row.get("checkpoints", {}).get(role), name)
+        config[f"{role}_model"] = name
     config = {name: config[name] for name in settings if name in config}  # in the order of the command line
     config["training format"] = row.get("training_format")
     if "fingerprint" not in row["rows"] and settings["dataset_path"] is not None:
@@ -233,8 +236,16 @@ def _checkpoint_names(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     names: dict[str, str] = {}
     for row in rows:
         for role, fingerprint in row.get("checkpoints", {}).items():
-            names.setdefault(fingerprint, local_path(row["settings"][f"{role}_model"]))
+            if row["settings"][f"{role}_model"] is not None:
+                names.setdefault(fingerprint, _checkpoint_name(row, role))
     return names
+
+
+def _checkpoint_name(row: Mapping[str, Any], role: str) -> str:
+    """As its flag gives it, with the layers that a student keeps; of the fine-tuned teacher's see ``student_name``."""
+    model = row["settings"][f"{role}_model"]
+    place = None if model is None else local_path(model)
+    return student_name(place, row.get("student_layers", ()) if role == "student" else ())
 
 
 def _group_key(run: Run) -> frozenset[tuple[str, Any]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from automm_distill.inputs.checkpoints.finding import find_checkpoint
+from automm_distill.inputs.checkpoints.layers import cut
 from automm_distill.inputs.checkpoints.opening import check_checkpoint
 from automm_distill.inputs.rows.splits import Splits, load_splits
 from automm_distill.memory import estimate_peak
@@ -54,12 +55,14 @@ def check(trials: Sequence[Trial], *, on_cluster: bool) -> list[CheckedTrial]:
     # Rows are kept for one set of them at a time: trials that share theirs are looked at one after the other.
     order = sorted(range(len(trials)), key=lambda number: repr(_rows_key(trials[number].settings)))
     read_once, find_once, check_once = _load_once(), functools.cache(find_checkpoint), functools.cache(check_checkpoint)
+    cut_once = functools.cache(cut)
     checked: dict[int, CheckedTrial] = {}
     for number in order:
         settings = trials[number].settings
         if on_cluster:  # its devices are not this machine's, which must not be asked for them
             settings = replace(settings, num_gpu=0, precision="32")
-        context = preflight(settings, load=read_once, find=find_once, check=check_once)
+        context = preflight(settings, load=read_once, find=find_once, check=check_once, cut=cut_once)
+        context.entries_in_use.close()  # each trial marks them itself
         checked[number] = CheckedTrial(
             trials[number],
             context.identity,
