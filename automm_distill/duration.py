@@ -134,7 +134,9 @@ def _guess(context: RunContext, role: str) -> float:
     network = memory.read_network_size(context.checkpoint(role).path)
     train = context.data(role).train
     tokens = min(network.max_tokens, memory.mean_row(train))
-    operations = OPERATIONS_PER_WEIGHT * network.layer_parameters * tokens * context.epoch_rows(role) * _epochs(context, role)
+    operations = (
+        OPERATIONS_PER_WEIGHT * network.layer_parameters * tokens * context.epoch_rows(role) * _epochs(context, role)
+    )
     device = context.device
     speed = GPU_SPEED * device.num_gpus if device.num_gpus else THREAD_SPEED[device.precision] * device.threads
     return operations / speed

@@ -88,7 +88,7 @@ def rkd_angle(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def hidden_states(student: Tensor, teacher: Tensor, tokens: Tensor | None = None) -> Tensor:
-    """Squared distance between states of length 1, mean over rows and layers (Sun et al. 2019, arXiv 1908.09355, eq. 7).
+    """Squared distance of states scaled to length 1, mean over rows and layers (Sun et al. 2019, eq. 7, 1908.09355).
 
     :param student: states after K layers, (B, K, D) of each row's first token, or (B, K, L, D) of all its tokens.
     :param teacher: those of the layers that they are compared with, the same shape.
@@ -254,7 +254,6 @@ class DistillationLoss:
             return squared_error(student, teacher)
         factor = spec.temperature**2 if spec.squared_temperature else 1.0
         return factor * _FORMS[spec.soft_label](student, teacher, spec.temperature)
-
 
     def _hidden_states(self, states: States | None) -> Tensor:
         assert states is not None  # whoever gives the loss a weight brings them

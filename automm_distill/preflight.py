@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from automm_distill import cache, logs
+from automm_distill import cache, hidden_layers, logs
 from automm_distill.devices import Device, choose_device
 from automm_distill.errors import UserError
 from automm_distill.evaluation.verdict import warn_about_test_sets
@@ -73,8 +73,10 @@ def preflight(
     _require_whole_batches(settings, device)
     if settings.aug_scale > 0:
         _require_augmentation_data()
-    outputs = OUTPUT_BYTES * len(splits.student.train) if settings.teacher_outputs == "cached" else 0
-    tokens = TOKEN_BYTES * (len(splits.teacher.train) + len(splits.student.train))
+    read = len(splits.student.train) + splits.unlabelled_count
+    states = 4 if settings.hidden_states_loss_weight else 1  # a student has about three layers
+    outputs = states * OUTPUT_BYTES * read if settings.teacher_outputs == "cached" else 0
+    tokens = TOKEN_BYTES * (len(splits.teacher.train) + read)
     kept = outputs + tokens + (source.bytes if settings.student_layers is not None else 0)
     # A fit keeps its last and its three best checkpoints until the finished model is there too.
     _require_room(cache_folder, "--finetuned_model_cache_folder", 5 * max(teacher.bytes, source.bytes) + kept)
@@ -95,9 +97,35 @@ def preflight(
         in_use.enter_context(cache.in_use(layers.entry(source, chosen, cache_folder)))
         student = cut(name, source, chosen, cache_folder)
     _require_room(output_folder, "--output_folder", 5 * student.bytes)
-    context = RunContext(settings, task, splits, teacher, student, device, started, in_use)
+    compared = _compared_layers(settings, teacher, student, texts[1])
+    context = RunContext(
+        settings, task, splits, teacher, student, device, started, hidden_layers=compared, entries_in_use=in_use
+    )
     _warn_of_what_says_little(context)
     return context
+
+
+def _compared_layers(
+    settings: Settings, teacher: Checkpoint, student: Checkpoint, texts: tuple[str, ...]
+) -> hidden_layers.Pairs:
+    """The pairs of layers whose hidden states are compared.
+
+    :raises UserError: when a layer is not there, or all tokens are to be compared and the models read others.
+    """
+    if not settings.hidden_states_loss_weight:
+        return ()
+    where = "--hidden_states_loss_weight"
+    pairs = hidden_layers.resolve(
+        settings.hidden_states_layers, layers.count(where, student), layers.count(where, teacher)
+    )
+    if settings.teacher_outputs == "online":
+        read = [row_checks.load_tokenizer(each.path)(list(texts))["input_ids"] for each in (teacher, student)]
+        if read[0] != read[1] or teacher.max_tokens != student.max_tokens:
+            raise UserError(
+                f"{where}: with --teacher_outputs online the states of all tokens are compared, and teacher and "
+                "student have different tokenizers; use --teacher_outputs cached, which compares the first tokens"
+            )
+    return pairs
 
 
 def _warn_of_what_says_little(context: RunContext) -> None:

@@ -24,8 +24,8 @@ class RunContext:
     """A run that is ready to train.
 
     ``started`` is when, in Unix seconds by the clock of the cache folder's file system. ``entries_in_use`` keeps the
-    marks of the cache entries that the run relies on until it is closed. ``hidden_layers`` pairs the layers whose hidden
-    states are compared.
+    marks of the cache entries that the run relies on until it is closed. ``hidden_layers`` are the layers whose hidden
+    states are compared, in pairs.
     """
 
     settings: Settings
@@ -101,9 +101,8 @@ class RunContext:
         Where unlabelled rows make the student's epochs longer, the baseline's are as long, unless it is told otherwise:
         it sees its rows more often.
         """
-        unlabelled = 0 if self.splits.unlabelled is None else len(self.splits.unlabelled)
         longer = role == "student" or (role == "baseline" and self.settings.match_steps)
-        return len(self.data(role).train) + unlabelled * longer
+        return len(self.data(role).train) + self.splits.unlabelled_count * longer
 
     def checkpoint(self, role: str) -> Checkpoint:
         """What the teacher, the baseline or the student starts from."""

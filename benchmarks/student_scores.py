@@ -1,6 +1,6 @@
 """Do students beat their baselines? Over tasks, ways of making a student, and seeds.
 
-    python -m benchmarks.student_scores --dataset_path data --english minilm-l6 --rows qnli stsb --ways layers strong
+    python -m benchmarks.student_scores --dataset_path data --english minilm-l6 --rows qnli stsb --ways strong
 
 Every unit is a run of a script, one thread each, ``--jobs`` side by side. What a unit leaves is kept in ``--results`` at
 once, one JSON file of scores and one Parquet file of predictions, and a later call takes up what is missing. Gains are

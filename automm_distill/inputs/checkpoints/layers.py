@@ -68,6 +68,24 @@ def choose(choice: str, name: str, source: Checkpoint) -> tuple[int, ...]:
     return chosen_layers(choice, name, total)
 
 
+def count(where: str, checkpoint: Checkpoint) -> int:
+    """How many layers the network of a checkpoint has, which was opened before.
+
+    :param where: flag, for messages.
+    :raises UserError: when they cannot be found.
+    """
+    import torch
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(checkpoint.path, trust_remote_code=False)
+    with torch.device("meta"):
+        network = transformers.AutoModel.from_config(config, trust_remote_code=False)
+    try:
+        return len(find_layers(network)[1])
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
 def entry(source: Checkpoint, layers: Sequence[int], folder: Path) -> Path:
     """Where in the cache ``folder`` these layers of ``source`` are kept."""
     return folder / f"layers-{cache.fingerprint(_recipe(source, layers))}"
