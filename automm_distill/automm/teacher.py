@@ -10,7 +10,7 @@ import torch
 from autogluon.multimodal.constants import FEATURES, LOGITS
 from autogluon.multimodal.models.utils import run_model
 
-from automm_distill.automm.predictor import Predictor
+from automm_distill.automm.predictor import Predictor, predictions
 from automm_distill.automm.tokenized_rows import Rows
 from automm_distill.cache.keyed_parts import row_keys
 from automm_distill.errors import TrainingError, UserError
@@ -80,8 +80,7 @@ class Teacher:
         self.classes = None if self.task.is_regression else np.asarray(predictor.automm.class_labels).tolist()
         learner = predictor.automm._learner
         self.head = copy.deepcopy(learner._model.head).cpu().float().requires_grad_(False)
-        # data/preprocess_dataframe.py:82: each predictor standardises a regression's labels by its training rows.
-        self.label_scaler: Any = learner._df_preprocessor._label_scaler if self.task.is_regression else None
+        self.label_scaler = predictor.label_scaler
         self._outputs = outputs
         self._online = None if outputs is not None else predictor
 
@@ -95,6 +94,13 @@ class Teacher:
             assert self._outputs is not None
             return CachedTeacherTargets(self._outputs, row_keys(frame, self.task.model_columns))
         return OnlineTeacherTargets(self._online, self._online._rows(frame))
+
+    def predict(self, frame: pd.DataFrame) -> np.ndarray:
+        """As :meth:`Predictor.predict`, of training rows; from the outputs that are kept, if they are."""
+        if self._online is not None:
+            return self._online.predict(frame)
+        kept = self.targets_for(frame).batch(range(len(frame)))
+        return predictions(kept[LOGITS].numpy(), self.label_scaler)
 
     def logit_mapping(self, classes: list[Any] | None, label_scaler: Any) -> LogitMapping:
         """From the teacher's outputs to those of a student with these classes, or with this label scaler.
