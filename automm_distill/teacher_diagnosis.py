@@ -133,22 +133,27 @@ def remark(diagnosis: Diagnosis) -> str | None:
     """What it means that soft labels of training rows are near one-hot, and what to do; None if they are not."""
     if "temperature" not in diagnosis:
         return None
-    labels = f"the teacher's soft labels of {_whose(diagnosis)} training rows"
+    temperature = f"{diagnosis['temperature']:g}"
+    said = f"the teacher's soft labels of {_whose(diagnosis)} training rows"
     if _near_one_hot(diagnosis, "entropy_at_temperature"):
-        return (
-            f"{labels} are near one-hot at T {diagnosis['temperature']:g} and say little more than the labels; try a "
-            "higher --temperature with --temperature_scaling squared, --unlabelled_path, or fewer --teacher_max_epochs"
+        entropy = "entropy_at_temperature"
+        said += (
+            f" are near one-hot at T {temperature} and say little more than the labels; try a higher --temperature "
+            "with --temperature_scaling squared"
         )
-    if _near_one_hot(diagnosis, "entropy"):
-        return (
-            f"{labels} would be near one-hot at T 1: do not go far below --temperature {diagnosis['temperature']:g}; "
-            "it says more of rows that are new to it (--unlabelled_path), or with fewer --teacher_max_epochs"
-        )
-    return None
+    elif _near_one_hot(diagnosis, "entropy"):
+        entropy = "entropy"
+        said += f" would be near one-hot at T 1: do not go far below --temperature {temperature}"
+    else:
+        return None
+    seen = diagnosis["training_rows_of"] == "teacher"
+    if seen and not _near_one_hot(diagnosis, entropy, VALIDATION):  # certain of what it has seen, not of everything
+        said += "; those of rows new to it (--unlabelled_path), or after fewer --teacher_max_epochs, would say more"
+    return said
 
 
-def _near_one_hot(diagnosis: Diagnosis, entropy: str) -> bool:
-    return bool(diagnosis[entropy][TRAINING] < NEAR_ONE_HOT * diagnosis["entropy_limit"])
+def _near_one_hot(diagnosis: Diagnosis, entropy: str, kind: str = TRAINING) -> bool:
+    return bool(diagnosis[entropy][kind] < NEAR_ONE_HOT * diagnosis["entropy_limit"])
 
 
 def _whose(diagnosis: Diagnosis) -> str:

@@ -30,17 +30,22 @@ LABELS = {TRAINING: np.tile([0, 1], 50), VALIDATION: np.tile([0, 1], 10)}
 
 
 def teacher(
-    confidence: float, temperature: float | None, *, task: Task = RTE, whose: str = "teacher"
+    confidence: float,
+    temperature: float | None,
+    *,
+    on_others: float = 0.8,
+    task: Task = RTE,
+    whose: str = "teacher",
 ) -> dict[str, Any]:
     """Of a teacher that gives the label of every training row this probability.
 
-    Of the hold-out it is sure to .8, and wrong about every fifth row.
+    Of the hold-out it is sure to ``on_others``, and wrong about every fifth row.
     """
     right = [confidence, *[(1 - confidence) / (len(task.classes) - 1)] * (len(task.classes) - 1)]
     answers = np.where(np.arange(20) % 5 == 0, 1 - LABELS[VALIDATION], LABELS[VALIDATION])
     outputs = {
         TRAINING: np.stack([np.roll(right, label) for label in LABELS[TRAINING]]),
-        VALIDATION: np.stack([[0.8, 0.2][:: 1 - 2 * answer] for answer in answers]),
+        VALIDATION: np.stack([[on_others, 1 - on_others][:: 1 - 2 * answer] for answer in answers]),
     }
     return {"training_rows_of": whose, **diagnosis_of(task, LABELS, outputs, temperature)}
 
@@ -96,7 +101,9 @@ def test_sentence_shows_the_runs_temperature_where_it_has_another(temperature, e
 def test_rows_new_to_the_teacher_are_not_called_its_own():
     found = teacher(0.999, 1.0, whose="student")
     assert "accuracy 1.000 on the student's training rows," in sentence(found)
-    assert "the teacher's soft labels of the student's training rows are near one-hot" in str(remark(found))
+    said = str(remark(found))
+    assert "the teacher's soft labels of the student's training rows are near one-hot" in said
+    assert "new to it" not in said, "they are that already"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +111,7 @@ def test_rows_new_to_the_teacher_are_not_called_its_own():
     [
         (0.999, 1.0, "are near one-hot at T 1 and say little more than the labels; try a higher", logging.WARNING),
         (0.97, 0.5, "are near one-hot at T 0.5 and say", logging.WARNING),
-        (0.999, 5.0, "would be near one-hot at T 1: do not go far below --temperature 5;", logging.INFO),
+        (0.999, 5.0, "would be near one-hot at T 1: do not go far below --temperature 5", logging.INFO),
     ],
 )
 def test_near_one_hot_labels_are_a_warning_only_where_the_student_would_learn_nothing(
@@ -116,8 +123,10 @@ def test_near_one_hot_labels_are_a_warning_only_where_the_student_would_learn_no
     assert [record.levelno for record in caplog.records] == [logging.INFO, level]
     assert caplog.messages == [sentence(found), remark(found)]
     assert words in caplog.messages[1]
-    assert "--unlabelled_path" in caplog.messages[1]
-    assert "fewer --teacher_max_epochs" in caplog.messages[1]
+    new_rows = "; those of rows new to it (--unlabelled_path), or after fewer --teacher_max_epochs, would say more"
+    assert caplog.messages[1].endswith(new_rows)
+    certain_of_all = remark(teacher(confidence, temperature, on_others=0.999))
+    assert certain_of_all == caplog.messages[1].removesuffix(new_rows), "new rows would say no more"
 
 
 @pytest.mark.parametrize(
