@@ -13,6 +13,7 @@ from automm_distill.evaluation.scores import POOLED
 from automm_distill.evaluation.verdict import judge_gain
 from automm_distill.layer_choice import student_name
 from automm_distill.settings import LOSS_WEIGHTS
+from automm_distill.teacher_diagnosis import remark, sentence
 from automm_distill.text_table import TextTable, as_markdown, as_text
 
 SUMMARY = "summary.md"
@@ -120,6 +121,9 @@ def _sections(row: Row) -> Iterator[str]:
         yield "## Loss terms"
         yield as_markdown(_loss_table(terms))
         yield from advice(row)
+    if "teacher_diagnosis" in row:  # older rows have none
+        yield "## Teacher"
+        yield from filter(None, (sentence(row["teacher_diagnosis"]), remark(row["teacher_diagnosis"])))
     yield "## Speed-up of the student over the teacher"
     yield _speed_text(row)
     yield "## Training time"

@@ -127,6 +127,13 @@ def test_each_loss_alone_and_all_together_train_without_nan(teachers, checkpoint
     assert np.isfinite(load(tmp_path / "student", name).predict(FRAME[:8])).all()
 
 
+@pytest.mark.parametrize("name", LABELS)
+def test_kept_outputs_give_the_teachers_predictions(teachers, tmp_path, name):
+    predictor, rows = load(teachers / name, name), rows_of(name)
+    for targets in (cached(predictor, rows, tmp_path), Teacher(predictor)):
+        assert targets.predict(rows.train[::-3]) == pytest.approx(predictor.predict(rows.train[::-3]), abs=1e-5)
+
+
 def test_distillation_leaves_the_teacher_unchanged_and_saves_the_student_only(teacher, checkpoints, tmp_path):
     before = teacher.predict(FRAME[96:128])
     training_info = distill(teacher, checkpoints, tmp_path)

@@ -55,10 +55,15 @@ class Predictor:
 
         The same values as ``MultiModalPredictor.predict_proba`` and ``predict``, but with little padding.
         """
-        logits = self.outputs(frame)[0]
-        if self.task.is_regression:
-            return self.automm._learner._df_preprocessor._label_scaler.inverse_transform(logits)[:, 0].astype(float)
-        return softmax(logits.astype(np.float64), axis=1)
+        return predictions(self.outputs(frame)[0], self.label_scaler)
+
+    @property
+    def label_scaler(self) -> Any:
+        """The scaler of a regression's labels, which AutoGluon standardises by the training rows; else None.
+
+        data/preprocess_dataframe.py:82.
+        """
+        return self.automm._learner._df_preprocessor._label_scaler if self.task.is_regression else None
 
     def outputs(
         self, frame: pd.DataFrame, precision: str | None = None, layers: Sequence[int] = ()
@@ -154,6 +159,16 @@ class Predictor:
         arithmetic = PRECISION_NAMES[precision] if precision else learner._config.env.precision
         model = learner._model.to(device).eval()
         return lambda batch: forward(model, batch, device, arithmetic)
+
+
+def predictions(logits: np.ndarray, label_scaler: Any) -> np.ndarray:
+    """Class probabilities (rows, classes) from logits of that shape; with a scaler, values (rows,) from (rows, 1).
+
+    :param label_scaler: :attr:`Predictor.label_scaler`.
+    """
+    if label_scaler is not None:
+        return label_scaler.inverse_transform(logits)[:, 0].astype(float)
+    return softmax(logits.astype(np.float64), axis=1)
 
 
 def load(folder: Path, task: Task, *, verbosity: str = "normal", token_cache: Path | None = None) -> Predictor:

@@ -11,7 +11,7 @@ from autogluon.multimodal.constants import FEATURES, LOGITS
 from autogluon.multimodal.models.utils import run_model
 
 from automm_distill.automm.hidden_states import HiddenStates
-from automm_distill.automm.predictor import Predictor
+from automm_distill.automm.predictor import Predictor, predictions
 from automm_distill.automm.tokenized_rows import Rows
 from automm_distill.cache.keyed_parts import row_keys
 from automm_distill.errors import TrainingError, UserError
@@ -107,8 +107,7 @@ class Teacher:
         self.classes = None if self.task.is_regression else np.asarray(predictor.automm.class_labels).tolist()
         learner = predictor.automm._learner
         self.head = copy.deepcopy(learner._model.head).cpu().float().requires_grad_(False)
-        # data/preprocess_dataframe.py:82: each predictor standardises a regression's labels by its training rows.
-        self.label_scaler: Any = learner._df_preprocessor._label_scaler if self.task.is_regression else None
+        self.label_scaler = predictor.label_scaler
         self.layers, self.compared_layers = tuple(layers), tuple(compared_layers)
         self._weights = _weights_of_layers(learner._model.model, layers) if layers else {}
         self._outputs = outputs
@@ -130,6 +129,13 @@ class Teacher:
         student.model.load_state_dict(self._weights)
         weight, bias = mapping.head(self.head.weight.detach(), self.head.bias.detach())
         student.head.load_state_dict({"weight": weight, "bias": bias})
+
+    def predict(self, frame: pd.DataFrame) -> np.ndarray:
+        """As :meth:`Predictor.predict`, of training rows; from the outputs that are kept, if they are."""
+        if self._online is not None:
+            return self._online.predict(frame)
+        kept = self.targets_for(frame).batch(range(len(frame)))
+        return predictions(kept[LOGITS].numpy(), self.label_scaler)
 
     def logit_mapping(self, classes: list[Any] | None, label_scaler: Any) -> LogitMapping:
         """From the teacher's outputs to those of a student with these classes, or with this label scaler.
