@@ -72,13 +72,14 @@ def preflight(
         _require_augmentation_data()
     # A fit keeps its last and its three best checkpoints until the finished model is there too.
     _require_room(output_folder, "--output_folder", 5 * student.bytes)
-    outputs = OUTPUT_BYTES * len(splits.student.train) if settings.teacher_outputs == "cached" else 0
-    tokens = TOKEN_BYTES * (len(splits.teacher.train) + len(splits.student.train))
+    student_rows = len(splits.student.train) + splits.unlabelled_count
+    outputs = OUTPUT_BYTES * student_rows if settings.teacher_outputs == "cached" else 0
+    tokens = TOKEN_BYTES * (len(splits.teacher.train) + student_rows)
     kept = outputs + tokens
     _require_room(cache_folder, "--finetuned_model_cache_folder", 5 * max(teacher.bytes, student.bytes) + kept)
     logs.quieten_libraries(settings.verbosity)
     task = settings.tasks[0]
-    texts = [_some_texts(data.train, task) for data in (splits.teacher, splits.student)]
+    texts = [_some_texts(pd.concat([data.train, splits.unlabelled]), task) for data in (splits.teacher, splits.student)]
     teacher = replace(teacher, max_tokens=check("--teacher_model", teacher_name, teacher.path, texts[0]))
     student = replace(student, max_tokens=check("--student_model", student_name, student.path, texts[1]))
     context = RunContext(settings, task, splits, teacher, student, device, started)
