@@ -82,7 +82,7 @@ def preflight(
     _require_room(cache_folder, "--finetuned_model_cache_folder", 5 * max(teacher.bytes, source.bytes) + kept)
     logs.quieten_libraries(settings.verbosity)
     task = settings.tasks[0]
-    texts = [_some_texts(data.train, task) for data in (splits.teacher, splits.student)]
+    texts = [_some_texts(pd.concat([data.train, splits.unlabelled]), task) for data in (splits.teacher, splits.student)]
     teacher = replace(teacher, max_tokens=check("--teacher_model", teacher_name, teacher.path, texts[0]))
     if student_name is None:
         source = teacher

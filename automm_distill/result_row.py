@@ -69,7 +69,11 @@ def make_row(
         "rows": planned["rows"]
         | {
             "teacher": {"train": len(splits.teacher.train), "validation": len(splits.teacher.validation)},
-            "student": {"train": len(splits.student.train), "validation": len(splits.student.validation)},
+            "student": {
+                "train": len(splits.student.train),
+                "validation": len(splits.student.validation),
+                **({} if splits.unlabelled is None else {"unlabelled": len(splits.unlabelled)}),
+            },
             "test": {name: sum(counts) for name, counts in _test_counts(context, comparison).items()},
         },
         "cache_entries": [Path(path).name for path in cached if path],

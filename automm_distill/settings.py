@@ -34,6 +34,18 @@ FEATURE_LOSSES = {
 PRECISIONS = {"auto": "auto", "16": "16", "16-mixed": "16", "bf16": "bf16", "bf16-mixed": "bf16", "32": "32"}
 
 
+# What --preset puts in place of the defaults. "strong" was chosen on hold-out rows (docs/students.md).
+PRESETS: dict[str, dict[str, Any]] = {
+    "published": {},
+    "strong": {
+        "temperature": 2.0,
+        "temperature_scaling": "squared",
+        "output_feature_loss_weight": 0.0,
+        "hidden_states_loss_weight": 1.0,
+    },
+}
+
+
 def _weight(term: str, default: float, help: str) -> Any:
     return flag(help, DISTILLATION, default=default, minimum=0, loss_term=term, metavar="W", hint="0 = off")
 
@@ -201,6 +213,18 @@ class Settings:
     )
     seed: int = flag("seed of the hold-out and of all three fits", TRAINING, default=123, minimum=0, maximum=2**32 - 1)
 
+    preset: str = flag(
+        "defaults of the flags below: published are AutoGluon's; strong sets "
+        + ", ".join(
+            f"--{name} {value:g}" if isinstance(value, float) else f"--{name} {value}"
+            for name, value in PRESETS["strong"].items()
+        )
+        + " (docs/students.md); a flag that is given wins",
+        DISTILLATION,
+        default="published",
+        choices=names(*PRESETS),
+        changes_result=False,
+    )
     temperature: float = flag(
         "divides both logits in the soft label loss; a regression has none", DISTILLATION, default=5.0, above=0
     )
@@ -532,6 +556,7 @@ def defaults(benchmark: Benchmark, given: Mapping[str, Any] = MappingProxyType({
         values |= DEMO_DEFAULTS
         if benchmark == "pawsx":
             values |= {"pawsx_teacher_tasks": DEMO_LANGUAGES, "pawsx_student_tasks": DEMO_LANGUAGES}
+    values |= PRESETS.get(given.get("preset", "published"), {})
     if given.get("student_layers") is not None:
         values["student_model"] = None
     return values

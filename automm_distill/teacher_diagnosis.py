@@ -48,7 +48,11 @@ def diagnose(targets: "Teacher", validation: np.ndarray, context: RunContext) ->
     with explained("teacher", context.settings, context.device.precision):
         outputs = {TRAINING: targets.predict(rows), VALIDATION: validation}
     labels = {TRAINING: rows["label"].to_numpy(), VALIDATION: context.eval_sets[VALIDATION]["label"].to_numpy()}
-    found = {"training_rows_of": whose, **diagnosis_of(task, labels, outputs, soft_label_temperature(context.settings))}
+    found = {
+        "training_rows_of": whose,
+        "unlabelled_rows": context.splits.unlabelled_count,
+        **diagnosis_of(task, labels, outputs, soft_label_temperature(context.settings)),
+    }
     tell(found)
     return found
 
@@ -111,7 +115,8 @@ def tell(diagnosis: Diagnosis) -> None:
     log.info("%s", sentence(diagnosis))
     said = remark(diagnosis)
     if said is not None:
-        log.log(logging.WARNING if _near_one_hot(diagnosis, "entropy_at_temperature") else logging.INFO, "%s", said)
+        useless = _near_one_hot(diagnosis, "entropy_at_temperature") and not diagnosis["unlabelled_rows"]
+        log.log(logging.WARNING if useless else logging.INFO, "%s", said)
 
 
 def sentence(diagnosis: Diagnosis) -> str:
@@ -148,7 +153,8 @@ def remark(diagnosis: Diagnosis) -> str | None:
         return None
     seen = diagnosis["training_rows_of"] == "teacher"
     if seen and not _near_one_hot(diagnosis, entropy, VALIDATION):  # certain of what it has seen, not of everything
-        said += "; those of rows new to it (--unlabelled_path), or after fewer --teacher_max_epochs, would say more"
+        new = "" if diagnosis["unlabelled_rows"] else "of rows new to it (--unlabelled_path), or "
+        said += f"; those {new}after fewer --teacher_max_epochs would say more"
     return said
 
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.student_scores --dataset_path data --english minilm-l6 --rows qnli stsb --ways strong
 
-Every unit is a run of a script, one thread each, ``--jobs`` side by side. What a unit leaves is kept in ``--results`` at
+Every unit is a run of a script, one thread each, ``--jobs`` side by side. What it leaves is kept in ``--results`` at
 once, one JSON file of scores and one Parquet file of predictions, and a later call takes up what is missing. Gains are
 those over the better of two baselines by the hold-out, where there are unlabelled rows: of as many steps as the
 student, or of fewer.

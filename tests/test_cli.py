@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from automm_distill.cli import flags_without_effect, no_garbage_collection, pars
 from automm_distill.flag import Benchmark
 from automm_distill.losses import TERMS
 from automm_distill.report import command as report_command
-from automm_distill.settings import LOSS_WEIGHTS, Settings
+from automm_distill.settings import LOSS_WEIGHTS, Settings, identity
 from automm_distill.sweep import command as sweep_command
 from automm_distill.sweep import grid
 
@@ -31,7 +31,7 @@ FLAGS = """
     --dataset_path --demo --teacher_max_epochs --teacher_learning_rate --teacher_weight_decay --student_learning_rate
     --student_weight_decay --batch_size --per_gpu_batch_size --num_workers --max_train_rows --max_test_rows
     --length_grouping --compile --teacher_outputs --teacher_outputs_precision --output_folder --quiet --verbose
-    --temperature_scaling
+    --temperature_scaling --unlabelled_path --unlabelled_rows --match_steps
 """.split()
 
 
@@ -162,11 +162,32 @@ def test_demo_brings_its_own_defaults_but_flags_win():
         ),
         (["--demo", "--glue_task", "rte"], "--glue_task rte: --demo brings its own task"),
         (["--demo", "--dataset_path", "x"], "--dataset_path x: --demo brings its own rows"),
+        (["--unlabelled_path"], "argument --unlabelled_path: expected at least one argument"),
+        (
+            ["--unlabelled_path", "rest"],
+            "--unlabelled_path rest: means the training rows that --max_train_rows leaves out",
+        ),
+        (["--demo", "--unlabelled_path", "test"], "--unlabelled_path test: models are scored on the test rows of demo"),
+        (["--unlabelled_rows", "0"], "--unlabelled_rows 0: needs 1 or more (or leave it out)"),
+        (["--match_steps", "perhaps"], "argument --match_steps: 'perhaps' is neither true nor false"),
+        (
+            ["--unlabelled_path", "a.csv", "--soft_label_weight", "0", "--output_feature_loss_weight", "0"],
+            "--unlabelled_path: with --hard_label_weight alone nothing is learnt from rows without a label",
+        ),
         (["--quiet", "--verbose"], "argument --verbose: not allowed with argument --quiet"),
     ],
 )
 def test_bad_values_are_refused_in_one_line(capsys, argv, line):
     assert line in refusal(capsys, "glue", *argv)
+
+
+def test_test_rows_of_pawsx_are_not_learnt_from(capsys):
+    error = refusal(capsys, "pawsx", "--unlabelled_path", "test")
+    assert "--unlabelled_path test: models are scored on the test rows of pawsx; name a file" in error
+
+
+def test_path_that_is_called_like_a_word_is_one():
+    assert parse("glue", "--unlabelled_path", "./test", "test", "a//b/").unlabelled_path == ("./test", "a/b", "test")
 
 
 @pytest.mark.parametrize("role", ["teacher", "student"])
@@ -192,6 +213,7 @@ SAME_RUNS = [
     ("glue", ["--output_folder", "./results"], []),
     ("glue", ["--temperature", "5"], []),
     ("glue", ["--rkd_angle_loss_weight", "-0"], []),
+    ("glue", ["--unlabelled_path", "b", "./a.csv", "b/"], ["--unlabelled_path", "a.csv", "b"]),
     ("pawsx", ["--pawsx_student_tasks", *"zh ko ja fr es de en".split()], []),
 ]
 
@@ -225,6 +247,8 @@ def test_local_checkpoint_has_one_spelling(tmp_path, monkeypatch):
         ),
         (["--soft_label_weight", "0", "--temperature", "2"], ["--soft_label_weight", "0"]),
         (["--teacher_outputs", "online", "--teacher_outputs_precision", "16"], ["--teacher_outputs", "online"]),
+        (["--unlabelled_path", "a.csv"], ["--unlabelled_path", "b"]),  # the rows count, not where they are
+        (["--unlabelled_rows", "5", "--match_steps", "false"], []),
     ],
 )
 def test_what_cannot_change_a_result_is_not_part_of_its_identity(argv, other):
@@ -242,10 +266,30 @@ def test_what_cannot_change_a_result_is_not_part_of_its_identity(argv, other):
         ["--output_feature_loss_type", "cosine"],
         ["--glue_task", "rte"],
         ["--teacher_outputs_precision", "16"],
+        ["--unlabelled_path", "test"],
+        ["--unlabelled_path", "a.csv"],
     ],
 )
 def test_what_can_change_a_result_is_part_of_its_identity(argv):
     assert parse("glue", *argv).identity != parse("glue").identity
+
+
+@pytest.mark.parametrize(
+    "argv", [["--unlabelled_rows", "5"], ["--match_steps", "false"], ["--unlabelled_path", "b", "test"]]
+)
+def test_identity_has_what_is_done_with_unlabelled_rows(argv):
+    assert (
+        parse("glue", "--unlabelled_path", "a.csv", *argv).identity
+        != parse("glue", "--unlabelled_path", "a.csv").identity
+    )
+
+
+def test_identity_is_that_of_earlier_versions_without_unlabelled_rows():
+    settings = parse("glue")
+    names = {"unlabelled_path", "unlabelled_rows", "match_steps"}
+    earlier = {name: value for name, value in asdict(settings).items() if name not in names}
+    assert settings.identity == identity(earlier, is_regression=False)
+    assert not names & set(settings.identity)
 
 
 @pytest.mark.parametrize(

@@ -228,6 +228,8 @@ def _config(row: Mapping[str, Any], checkpoint_names: Mapping[str, str]) -> Conf
         for name, value in row.get(field, {}).items():
             entries = value if isinstance(value, dict) else {"": value}
             config |= {f"{field} {name} {key}".rstrip(): entry for key, entry in entries.items()}
+    # Which rows these are follows from flags and the rows that were read; how many, also from a seed's hold-out.
+    config.pop("rows student unlabelled", None)
     return {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
 
 

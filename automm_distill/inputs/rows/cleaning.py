@@ -55,8 +55,8 @@ def clean_unlabelled(raw: pd.DataFrame, task: Task, where: str) -> pd.DataFrame:
     """Rename the columns for the models, drop and count rows without text. Labels are not looked at.
 
     :param raw: with the columns of the hub, of the official archive, or with ``task.model_columns``.
-    :return: columns ``task.model_columns`` (text); perhaps no rows.
-    :raises UserError: on a missing column, or a value that is no text.
+    :return: columns ``task.model_columns`` (text).
+    :raises UserError: on a missing column, a value that is no text, or no row left.
     """
     raw = _with_hub_names(raw, task)
     if not set(task.text_columns) & set(raw.columns):
@@ -67,6 +67,8 @@ def clean_unlabelled(raw: pd.DataFrame, task: Task, where: str) -> pd.DataFrame:
     textless = _lacks_text(texts, task)
     if textless.any():
         log.info("%s: dropped %s of %s rows without text", where, f"{textless.sum():,}", f"{len(raw):,}")
+    if textless.all():
+        raise UserError(f"{where}: no row is left with a text (of {len(raw):,})")
     return texts[~textless].reset_index(drop=True)
 
 

@@ -55,7 +55,9 @@ def tell_of_cut_rows(splits: Splits, task: Task, checkpoints: Mapping[str, Check
         tokenizer = load_tokenizer(checkpoint.path)
         longest = checkpoint.max_tokens
         shares = {}
-        for name, frame in (("training", train), ("test", tests)):
+        for name, frame in (("training", train), ("unlabelled", splits.unlabelled), ("test", tests)):
+            if frame is None:
+                continue
             counted = sample(frame)
             share = float((token_counts(tokenizer, counted[list(task.model_columns)]) > longest).mean())
             if share:

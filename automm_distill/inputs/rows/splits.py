@@ -1,6 +1,7 @@
 """From raw rows to the frames that the three models share: cleaned, subsampled, and split once."""
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +20,8 @@ from automm_distill.settings import REST, Settings
 from automm_distill.tasks import Task
 
 Rows = Mapping[str, Mapping[str, pd.DataFrame]]  # by configuration and split
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -135,25 +138,38 @@ def _with_unlabelled(splits: Splits, whole: Rows, kept: Rows, settings: Settings
     """``splits`` with the rows that ``--unlabelled_path`` names.
 
     :param whole: all rows that were read; ``kept``: those of them that are left by the limits.
+    :raises UserError: when there are none, or they cannot be read.
     """
-    task, tested = settings.tasks[0], settings.pawsx_student_tasks or (settings.tasks[0].config,)
-    given = unlabelled.read(settings, folder)
-    fingerprint = splits.fingerprint
-    if len(given):  # the rest follows from rows and settings
-        fingerprint = hashlib.sha256(repr((fingerprint, unlabelled.fingerprint(given))).encode()).hexdigest()
-    parts = [given]
+    task = settings.tasks[0]
+    configs = settings.pawsx_student_tasks or (task.config,)
+    rows, fingerprint = unlabelled.read(settings, folder), splits.fingerprint
+    if len(rows):  # the rest follows from settings and the other rows
+        fingerprint = hashlib.sha256(repr((fingerprint, unlabelled.fingerprint(rows))).encode()).hexdigest()
     if REST in settings.unlabelled_path:
-        for config in tested:
-            train = whole[config]["train"]
-            parts.append(train.loc[~train["id"].isin(kept[config]["train"]["id"]), list(task.model_columns)])
+        rest = [_left_out(whole[config]["train"], kept[config]["train"]) for config in configs]
+        rows = pd.concat([rows, *rest], ignore_index=True)[rows.columns]
+    if rows.empty:
+        raise UserError(
+            f"--unlabelled_path {REST}: --max_train_rows {settings.max_train_rows} leaves out no training row; give "
+            "fewer rows, or a file"
+        )
     known = {
-        "that are test rows": pd.concat([whole[config][split] for config in tested for _, split in task.test_splits]),
+        "that are test rows": pd.concat([whole[config][split] for config in configs for _, split in task.test_splits]),
         "of the hold-out": splits.student.validation,
         "training rows": splits.student.train,
     }
-    rows = unlabelled.without_known(pd.concat(parts), known, task)
-    chosen = cut(rows, settings.unlabelled_rows, settings.seed)
-    return replace(splits, fingerprint=fingerprint, unlabelled=chosen)
+    rows = unlabelled.without_known(rows, known, task)
+    limit = settings.unlabelled_rows
+    if limit is not None and limit > len(rows):
+        log.warning("--unlabelled_rows %s: there are %s, all are kept", limit, len(rows))
+    elif limit is not None:
+        log.info("%s of the unlabelled rows are kept, at random", f"{limit:,}")
+    return replace(splits, fingerprint=fingerprint, unlabelled=cut(rows, limit, settings.seed))
+
+
+def _left_out(frame: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
+    """The rows of ``frame`` that a limit took away."""
+    return frame[~frame["id"].isin(kept["id"])]
 
 
 def _read_languages(settings: Settings, folder: Path) -> tuple[Rows, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from automm_distill.errors import NoRowsError, UserError, some_of
+from automm_distill.errors import NoRowsError, UserError, blamed_on, some_of
 from automm_distill.inputs.rows.cleaning import clean_unlabelled
 from automm_distill.inputs.rows.raw_rows import read_part, read_splits
 from automm_distill.inputs.rows.row_files import FORMATS
@@ -80,24 +80,26 @@ def without_known(frame: pd.DataFrame, known: Mapping[str, pd.DataFrame], task: 
 def _read_place(place: Path, task: Task) -> list[pd.DataFrame]:
     """The rows of a file, of a folder of ``save_to_disk``, or of all files in a folder."""
     parts, empty = [], []
-    for path in _files(place):
-        try:
-            parts.append(clean_unlabelled(read_part(path, task), task, f"{FLAG} {path}"))
-        except NoRowsError as error:  # of some shards, as Spark writes them
-            empty.append(error)
-    if not parts:
-        raise empty[0]
+    with blamed_on(FLAG):
+        for path in _files(place):
+            try:
+                parts.append(clean_unlabelled(read_part(path, task), task, f"{FLAG} {path}"))
+            except NoRowsError as error:  # of some shards, as Spark writes them
+                empty.append(error)
+        if not parts:
+            raise empty[0]
     return parts
 
 
 def _files(place: Path) -> list[Path]:
-    if not place.exists():
-        raise UserError(
-            f"{FLAG} {place}: there is no such file or folder; needs one, or one of the words {TEST} and {REST}"
-        )
-    if not place.is_dir() or is_saved(place):
-        return [place]
+    """
+    :raises UserError: when there are none.
+    """
     try:
+        if not place.exists():
+            raise UserError(f"{FLAG} {place}: is neither a file nor a folder, nor one of the words {TEST} and {REST}")
+        if not place.is_dir() or is_saved(place):
+            return [place]
         visible = sorted(path for path in place.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise UserError(f"{FLAG} {place}: cannot be read: {error.strerror}") from error
