@@ -36,6 +36,7 @@ def teacher(
     on_others: float = 0.8,
     task: Task = RTE,
     whose: str = "teacher",
+    unlabelled: int = 0,
 ) -> dict[str, Any]:
     """Of a teacher that gives the label of every training row this probability.
 
@@ -47,7 +48,11 @@ def teacher(
         TRAINING: np.stack([np.roll(right, label) for label in LABELS[TRAINING]]),
         VALIDATION: np.stack([[on_others, 1 - on_others][:: 1 - 2 * answer] for answer in answers]),
     }
-    return {"training_rows_of": whose, **diagnosis_of(task, LABELS, outputs, temperature)}
+    return {
+        "training_rows_of": whose,
+        "unlabelled_rows": unlabelled,
+        **diagnosis_of(task, LABELS, outputs, temperature),
+    }
 
 
 def entropy(p: float) -> float:
@@ -123,10 +128,17 @@ def test_near_one_hot_labels_are_a_warning_only_where_the_student_would_learn_no
     assert [record.levelno for record in caplog.records] == [logging.INFO, level]
     assert caplog.messages == [sentence(found), remark(found)]
     assert words in caplog.messages[1]
-    new_rows = "; those of rows new to it (--unlabelled_path), or after fewer --teacher_max_epochs, would say more"
+    new_rows = "; those of rows new to it (--unlabelled_path), or after fewer --teacher_max_epochs would say more"
     assert caplog.messages[1].endswith(new_rows)
     certain_of_all = remark(teacher(confidence, temperature, on_others=0.999))
     assert certain_of_all == caplog.messages[1].removesuffix(new_rows), "new rows would say no more"
+
+
+def test_unlabelled_rows_that_are_there_already_are_not_asked_for(caplog):
+    caplog.set_level(logging.INFO)
+    tell(teacher(0.999, 1.0, unlabelled=500))
+    assert {record.levelno for record in caplog.records} == {logging.INFO}, "the student learns from the other rows"
+    assert caplog.messages[1].endswith("; those after fewer --teacher_max_epochs would say more")
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ LOSSES = {
     "output_feature": 1.5624,
     "rkd_distance": 0.010882,
     "rkd_angle": 0.013261,
+    "hidden_states": 2.0064,
     "total": 4.6956,
 }
 OTHER_FORMS = LOSSES | {"soft_label": 0.86376, "softmax_regression": 1.091, "output_feature": 0.54886, "total": 4.058}

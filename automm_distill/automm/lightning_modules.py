@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from automm_distill.automm.fit_options import FitOptions
 from automm_distill.automm.hidden_states import HiddenStates, Projections
 from automm_distill.automm.random_numbers import CpuDropout, pass_seed, seed_torch
-from automm_distill.automm.teacher import TeacherTargetSource
+from automm_distill.automm.teacher import TeacherTargets, TeacherTargetSource
 from automm_distill.automm.tokenized_rows import LABELLED
 from automm_distill.devices import prepare_arithmetic
 from automm_distill.loss_log import LossLog
@@ -174,7 +174,7 @@ class DistillModule(FineTuneModule):
             teacher.features,
             batch[self.model.label_key],
             labelled=batch.get(LABELLED),
-            states=self._states(layers, teacher.states, batch) if teacher.states is not None else None,
+            states=self._states(layers, teacher, batch) if layers else None,
         )
         if batch_idx % self.trainer.accumulate_grad_batches == 0:
             self._passes = []
@@ -186,13 +186,14 @@ class DistillModule(FineTuneModule):
     def _teacher_head(self, feature: Tensor) -> Tensor:
         return nn.functional.linear(feature, self._head_weight, self._head_bias)
 
-    def _states(self, layers: Sequence[Tensor], teacher: Tensor, batch: dict[str, Any]) -> States:
-        """The students' states beside the teacher's: of the first tokens, or of all where the teacher's are."""
-        if teacher.ndim == 3:
-            return States(torch.stack([states[:, 0] for states in layers], dim=1), teacher)
+    def _states(self, layers: Sequence[Tensor], teacher: TeacherTargets, batch: dict[str, Any]) -> States:
+        """The student's states beside the teacher's: of the first tokens, or of all where the teacher's are."""
+        assert teacher.states is not None
+        if teacher.states.ndim == 3:
+            return States(torch.stack([states[:, 0] for states in layers], dim=1), teacher.states)
         lengths = batch[self.model.text_valid_length_key]
-        tokens = torch.arange(teacher.shape[2], device=teacher.device) < lengths.unsqueeze(1)
-        return States(torch.stack(list(layers), dim=1), teacher, tokens)
+        tokens = torch.arange(teacher.states.shape[2], device=lengths.device) < lengths.unsqueeze(1)
+        return States(torch.stack(list(layers), dim=1), teacher.states, tokens)
 
     def _add_parameters(self, optimizer: torch.optim.Optimizer) -> None:
         """Those between the widths, at the full learning rate, as in optim/lit_distiller.py:484."""
