@@ -78,10 +78,15 @@ def test_the_same_point_written_twice_is_one_trial(tmp_path):
     assert len(plan(tmp_path, precision=["16", "16-mixed"])) == 2
 
 
-@pytest.mark.parametrize("name", ["student_model", "teacher_model", "dataset_path", "precision"])
+@pytest.mark.parametrize("name", ["student_model", "teacher_model", "dataset_path", "unlabelled_path", "precision"])
 def test_checkpoints_data_and_precision_can_be_swept(tmp_path, name):
     values = ["16", "32"] if name == "precision" else ["one", "other"]
     assert len(plan(tmp_path, **{name: values})) == 4
+
+
+def test_several_unlabelled_files_are_one_value_of_a_grid(tmp_path):
+    trials = plan(tmp_path, "--max_train_rows", "500", unlabelled_path=["rest", "rest more.csv"])
+    assert [trial.settings.unlabelled_path for trial in trials[::2]] == [("rest",), ("more.csv", "rest")]
 
 
 @pytest.mark.parametrize(

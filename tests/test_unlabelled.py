@@ -1,5 +1,7 @@
 """Rows without labels: where they come from, which of them are left out, and what is refused."""
 
+import shutil
+
 import datasets
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ from automm_distill.inputs.checkpoints.finding import Checkpoint
 from automm_distill.inputs.checkpoints.opening import check_checkpoint
 from automm_distill.inputs.rows.row_checks import tell_of_cut_rows
 from automm_distill.inputs.rows.splits import Splits, TrainValidation, load_splits
+from automm_distill.memory import estimate_peak
 from automm_distill.preflight import preflight
 from automm_distill.report.runs import load_runs
 from automm_distill.result_row import make_row
@@ -194,14 +197,20 @@ def test_file_that_cannot_be_used_is_refused_in_one_line(tmp_path, datasets_fold
 
 
 def test_folder_without_rows_is_refused_with_what_it_has(tmp_path, datasets_folder):
+    (tmp_path / "none" / "train").mkdir(parents=True)
+    (tmp_path / "none" / "notes.md").write_text("no rows")
+    with pytest.raises(
+        UserError, match=r"^--unlabelled_path .*/none: has no file of rows .*; found notes\.md, train/$"
+    ):
+        load(datasets_folder, tmp_path / "none")
+
+
+def test_saved_folder_of_several_splits_is_not_one(tmp_path, datasets_folder):
     rows = datasets.Dataset.from_pandas(NEW[COLUMNS], preserve_index=False)
     datasets.DatasetDict({"train": rows}).save_to_disk(tmp_path / "all")
-    (tmp_path / "none").mkdir()
-    for name, found in (("none", "nothing"), ("all", "train/")):
-        if name == "all":
-            (tmp_path / "all" / "dataset_dict.json").unlink()
-        with pytest.raises(UserError, match=rf"^--unlabelled_path .*/{name}: has no file of rows .*; found {found}$"):
-            load(datasets_folder, tmp_path / name)
+    with pytest.raises(UserError, match=r"^--unlabelled_path .*/all: is a save_to_disk folder of several splits; name"):
+        load(datasets_folder, tmp_path / "all")
+    assert load(datasets_folder, tmp_path / "all" / "train").unlabelled_count == 60
 
 
 def test_empty_shards_do_not_matter_beside_others(tmp_path, datasets_folder):
@@ -264,6 +273,20 @@ def test_texts_and_number_of_unlabelled_rows_are_known_before_training(tmp_path,
         assert odd["sentence1"].iloc[0] in tried[flag]
     row = make_row(context, tmp_path, {}, {"scores": {}})
     assert row["rows"]["student"] == {"train": 96, "validation": 24, "unlabelled": context.splits.unlabelled_count}
+
+
+def test_room_on_disk_and_in_memory_is_that_of_unlabelled_rows_too(tmp_path, flags, monkeypatch):
+    long = NEW.assign(sentence1=NEW["sentence1"] + " the pilot" * 40)
+    long.to_parquet(tmp_path / "rows.parquet")
+    flags["student_model"] = flags["teacher_model"]  # the peak is in the student's fit, beside the teacher
+    without = make_settings(**flags)
+    settings = make_settings(**flags, unlabelled_path=(str(tmp_path / "rows.parquet"),))
+    assert estimate_peak(preflight(settings), on_gpu=False) > estimate_peak(preflight(without), on_gpu=False)
+    # The teacher's outputs for 96 training rows fit on the disk, those for 60 more do not.
+    monkeypatch.setattr("automm_distill.preflight.OUTPUT_BYTES", shutil.disk_usage(tmp_path).free // 126)
+    preflight(without)
+    with pytest.raises(UserError, match=r"^--finetuned_model_cache_folder .* GB free on that disk"):
+        preflight(settings)
 
 
 def test_unlabelled_rows_that_a_model_cuts_are_counted(checkpoints, caplog):

@@ -10,11 +10,17 @@ from automm_distill.inputs.rows.arrow_files import as_frame
 
 # Either says that a folder is meant to be one.
 _STATE, _INFO = "state.json", "dataset_info.json"
+_SPLITS = "dataset_dict.json"
 
 
 def is_saved(folder: Path) -> bool:
     """Whether ``folder`` was written by ``Dataset.save_to_disk``, perhaps not to the end."""
     return (folder / _STATE).is_file() or (folder / _INFO).is_file()
+
+
+def holds_splits(folder: Path) -> bool:
+    """Whether ``folder`` was written by ``DatasetDict.save_to_disk``: a folder of such folders."""
+    return (folder / _SPLITS).is_file()
 
 
 def read_saved(folder: Path) -> pd.DataFrame:

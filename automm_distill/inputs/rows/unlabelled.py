@@ -18,7 +18,7 @@ from automm_distill.inputs.rows.cleaning import clean_unlabelled
 from automm_distill.inputs.rows.raw_rows import read_part, read_splits
 from automm_distill.inputs.rows.row_files import FORMATS
 from automm_distill.inputs.rows.row_texts import text_hashes
-from automm_distill.inputs.rows.saved_datasets import is_saved
+from automm_distill.inputs.rows.saved_datasets import holds_splits, is_saved
 from automm_distill.settings import REST, TEST, Settings
 from automm_distill.tasks import Task
 
@@ -100,6 +100,8 @@ def _files(place: Path) -> list[Path]:
             raise UserError(f"{FLAG} {place}: is neither a file nor a folder, nor one of the words {TEST} and {REST}")
         if not place.is_dir() or is_saved(place):
             return [place]
+        if holds_splits(place):
+            raise UserError(f"{FLAG} {place}: is a save_to_disk folder of several splits; name the folder of one")
         visible = sorted(path for path in place.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise UserError(f"{FLAG} {place}: cannot be read: {error.strerror}") from error
