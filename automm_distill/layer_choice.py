@@ -26,8 +26,8 @@ def canonical_layers(text: str) -> str:
         raise UserError(f"{_FLAG} {text}: needs {_FORMS}")
     layers = list(map(int, words))
     if layers != sorted(set(layers)):
-        raise UserError(f"{_FLAG} {text}: needs ascending layers, each once, such as {_listed(sorted(set(layers)))}")
-    return _listed(layers)
+        raise UserError(f"{_FLAG} {text}: needs ascending layers, each once, such as {spelled(sorted(set(layers)))}")
+    return spelled(layers)
 
 
 def chosen_layers(choice: str, name: str, total: int) -> tuple[int, ...]:
@@ -56,5 +56,6 @@ def student_name(model: str | None, layers: Sequence[int]) -> str:
     return f"{name}[{','.join(map(str, layers))}]" if layers else name
 
 
-def _listed(layers: Sequence[int]) -> str:
+def spelled(layers: Sequence[int]) -> str:
+    """These layers as the flag takes them: ``0,2,4``, or ``2,`` for one."""
     return ",".join(map(str, layers)) + "," * (len(layers) == 1)

@@ -68,7 +68,7 @@ def preflight(
         teacher_name, student_name = settings.teacher_model, settings.student_model
     splits = load(settings, data_folder)
     teacher = find("--teacher_model", teacher_name)
-    source = teacher if student_name is None else find("--student_model", student_name)
+    student = teacher if student_name is None else find("--student_model", student_name)
     device = choose_device(settings.num_gpu, settings.precision)
     _require_whole_batches(settings, device)
     if settings.aug_scale > 0:
@@ -77,25 +77,23 @@ def preflight(
     states = 4 if settings.hidden_states_loss_weight else 1  # a student has about three layers
     outputs = states * OUTPUT_BYTES * read if settings.teacher_outputs == "cached" else 0
     tokens = TOKEN_BYTES * (len(splits.teacher.train) + read)
-    kept = outputs + tokens + (source.bytes if settings.student_layers is not None else 0)
+    kept = outputs + tokens + (student.bytes if settings.student_layers is not None else 0)
     # A fit keeps its last and its three best checkpoints until the finished model is there too.
-    _require_room(cache_folder, "--finetuned_model_cache_folder", 5 * max(teacher.bytes, source.bytes) + kept)
+    _require_room(cache_folder, "--finetuned_model_cache_folder", 5 * max(teacher.bytes, student.bytes) + kept)
     logs.quieten_libraries(settings.verbosity)
     task = settings.tasks[0]
     texts = [_some_texts(pd.concat([data.train, splits.unlabelled]), task) for data in (splits.teacher, splits.student)]
     teacher = replace(teacher, max_tokens=check("--teacher_model", teacher_name, teacher.path, texts[0]))
     if student_name is None:
-        source = teacher
+        student = teacher
     else:
-        source = replace(source, max_tokens=check("--student_model", student_name, source.path, texts[1]))
+        student = replace(student, max_tokens=check("--student_model", student_name, student.path, texts[1]))
     in_use = ExitStack()
-    if settings.student_layers is None:
-        student = source
-    else:
-        name = settings.student_model or settings.teacher_model
-        chosen = layers.choose(settings.student_layers, name, source)
-        in_use.enter_context(cache.in_use(layers.entry(source, chosen, cache_folder)))
-        student = cut(name, source, chosen, cache_folder)
+    if settings.student_layers is not None:  # of what was opened before: a broken checkpoint has had its own message
+        whole, name = student, settings.student_model or settings.teacher_model
+        chosen = layers.choose(settings.student_layers, name, whole)
+        in_use.enter_context(cache.in_use(layers.entry(whole, chosen, cache_folder)))
+        student = cut(name, whole, chosen, cache_folder)
     _require_room(output_folder, "--output_folder", 5 * student.bytes)
     compared = _compared_layers(settings, teacher, student, texts[1])
     context = RunContext(

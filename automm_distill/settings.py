@@ -139,16 +139,16 @@ class Settings:
         metavar="NAME",
     )
     student_model: str | None = flag(
-        "checkpoint of baseline and student; best of the teacher's family; with --student_layers the teacher's, if "
-        "none is given",
+        "checkpoint of baseline and student; best of the teacher's family; with --student_layers the teacher's, unless "
+        "one is given",
         TRAINING,
         kind="model",
         metavar="NAME",
     )
     student_layers: str | None = flag(
-        "make the student of some layers of --student_model, or if that is not given of the fine-tuned teacher (the "
-        "baseline then of its pretrained checkpoint): 3 takes three, spread over the depth, first:3 the first three, "
-        "0,2,4 these (2, is one)",
+        "make baseline and student of some layers only: of --student_model, or if that is not given of the teacher, "
+        "the student of the fine-tuned one, the baseline of its checkpoint; 3 takes three spread over the depth, "
+        "first:3 the first three; layers themselves are counted from 0 (0,2,4; a single one: 2,)",
         TRAINING,
         default=None,
         kind="layers",
@@ -548,7 +548,7 @@ DEMO_DEFAULTS: dict[str, Any] = {
 def defaults(benchmark: Benchmark, given: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     """``{field: value}`` of a script that is called with the flags ``given``, some of which change others' defaults.
 
-    Those of ``given`` itself are among them: whoever adds ``given``, as :func:`with_defaults`, lets them win.
+    Flags that were given have theirs too, which :func:`with_defaults` replaces by what was given.
     """
     shared = {item.name: item.default for item in fields(Settings) if item.name in flags_of(benchmark)}
     values = shared | SCRIPT_DEFAULTS[benchmark]

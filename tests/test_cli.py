@@ -12,6 +12,7 @@ import pytest
 
 from automm_distill.cache import command as cache_command
 from automm_distill.cli import flags_without_effect, no_garbage_collection, parse_settings
+from automm_distill.errors import UserError
 from automm_distill.flag import Benchmark
 from automm_distill.losses import TERMS
 from automm_distill.report import command as report_command
@@ -31,7 +32,8 @@ FLAGS = """
     --dataset_path --demo --teacher_max_epochs --teacher_learning_rate --teacher_weight_decay --student_learning_rate
     --student_weight_decay --batch_size --per_gpu_batch_size --num_workers --max_train_rows --max_test_rows
     --length_grouping --compile --teacher_outputs --teacher_outputs_precision --output_folder --quiet --verbose
-    --temperature_scaling --unlabelled_path --unlabelled_rows --match_steps
+    --temperature_scaling --unlabelled_path --unlabelled_rows --match_steps --student_layers --preset
+    --hidden_states_loss_weight --hidden_states_layers
 """.split()
 
 
@@ -174,6 +176,9 @@ def test_demo_brings_its_own_defaults_but_flags_win():
             ["--unlabelled_path", "a.csv", "--soft_label_weight", "0", "--output_feature_loss_weight", "0"],
             "--unlabelled_path: with --hard_label_weight alone nothing is learnt from rows without a label",
         ),
+        (["--student_layers", "0"], "--student_layers 0: needs 1 layer or more"),
+        (["--student_layers", "4,2"], "--student_layers 4,2: needs ascending layers, each once, such as 2,4"),
+        (["--student_layers", "half"], "--student_layers half: needs a number of layers (3: spread over the depth)"),
         (["--quiet", "--verbose"], "argument --verbose: not allowed with argument --quiet"),
     ],
 )
@@ -215,6 +220,7 @@ SAME_RUNS = [
     ("glue", ["--rkd_angle_loss_weight", "-0"], []),
     ("glue", ["--unlabelled_path", "b", "./a.csv", "b/"], ["--unlabelled_path", "a.csv", "b"]),
     ("pawsx", ["--pawsx_student_tasks", *"zh ko ja fr es de en".split()], []),
+    ("glue", ["--student_layers", " 0, 2 ,04"], ["--student_layers", "0,2,4"]),
 ]
 
 
@@ -249,6 +255,7 @@ def test_local_checkpoint_has_one_spelling(tmp_path, monkeypatch):
         (["--teacher_outputs", "online", "--teacher_outputs_precision", "16"], ["--teacher_outputs", "online"]),
         (["--unlabelled_path", "a.csv"], ["--unlabelled_path", "b"]),  # the rows count, not where they are
         (["--unlabelled_rows", "5", "--match_steps", "false"], []),
+        (["--student_layers", "3"], ["--student_layers", "0,2,4"]),  # the checkpoint that they lead to counts
     ],
 )
 def test_what_cannot_change_a_result_is_not_part_of_its_identity(argv, other):
@@ -268,6 +275,7 @@ def test_what_cannot_change_a_result_is_not_part_of_its_identity(argv, other):
         ["--teacher_outputs_precision", "16"],
         ["--unlabelled_path", "test"],
         ["--unlabelled_path", "a.csv"],
+        ["--student_layers", "3"],  # of the fine-tuned teacher, which no checkpoint tells
     ],
 )
 def test_what_can_change_a_result_is_part_of_its_identity(argv):
@@ -342,6 +350,20 @@ def test_demo_leaves_no_trace_in_the_next_command_line():
     before = parse("glue")
     parse("glue", "--demo")
     assert parse("glue") == before
+
+
+@pytest.mark.parametrize("benchmark", SCRIPTS)
+@pytest.mark.parametrize("demo", [[], ["--demo"]])
+def test_layers_are_the_teachers_unless_a_student_is_given(benchmark, demo):
+    assert parse(benchmark, *demo).student_layers is None
+    assert parse(benchmark, *demo).student_model
+    assert parse(benchmark, *demo, "--student_layers", "2").student_model is None
+    assert parse(benchmark, *demo, "--student_layers", "2", "--student_model", "bert").student_model == "bert"
+
+
+def test_student_needs_a_checkpoint_or_layers():
+    with pytest.raises(UserError, match="--student_model: needs a checkpoint, unless --student_layers takes layers of"):
+        make_settings(student_model=None)
 
 
 def test_every_weight_belongs_to_one_loss():

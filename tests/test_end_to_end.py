@@ -224,6 +224,22 @@ def test_demo_runs_everything(script, sets, tmp_path, capfd):
     assert "Demonstration on generated sentences" in capfd.readouterr().out
 
 
+def test_student_of_the_teachers_layers(tmp_path, capfd):
+    folders = ["--finetuned_model_cache_folder", str(tmp_path / "cache"), "--output_folder", str(tmp_path / "results")]
+    short = ["--max_train_rows", "200", "--max_test_rows", "100", "--no_timing"]
+    assert glue("--demo", "--student_layers", "1", *QUICK, *folders, *short) == 0
+    captured = capfd.readouterr()
+    assert "training the baseline: demo-teacher[0], 160 rows" in captured.err
+    assert "distilling the student: teacher[0], 160 rows" in captured.err
+    assert captured.out.startswith("demo, seed 123: demo-teacher -> teacher[0]\n")
+    (row,) = rows(tmp_path)
+    assert row["student_layers"] == [0]
+    assert (row["settings"]["student_model"], row["settings"]["student_layers"]) == (None, "1")
+    assert row["size"]["teacher"]["parameters"] > row["size"]["student"]["parameters"]
+    (entry,) = (tmp_path / "cache").glob("layers-*")
+    assert entry.name in row["cache_entries"]
+
+
 def test_two_parallel_runs_train_one_teacher_and_lose_no_row(flags, tmp_path):
     run = ["--glue_task", "rte", *flags]
     processes = [start(*run), start(*run, "--temperature", "2")]

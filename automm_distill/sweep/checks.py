@@ -62,15 +62,15 @@ def check(trials: Sequence[Trial], *, on_cluster: bool) -> list[CheckedTrial]:
         if on_cluster:  # its devices are not this machine's, which must not be asked for them
             settings = replace(settings, num_gpu=0, precision="32")
         context = preflight(settings, load=read_once, find=find_once, check=check_once, cut=cut_once)
-        context.entries_in_use.close()  # each trial marks them itself
-        checked[number] = CheckedTrial(
-            trials[number],
-            context.identity,
-            trials[number].settings.precision if on_cluster else context.device.precision,
-            None if on_cluster else context.device.num_gpus,
-            estimate_peak(context, on_gpu=trials[number].settings.num_gpu > 0),
-            planned_row(context) | {"settings": asdict(trials[number].settings)},
-        )
+        with context.entries_in_use:  # a trial that runs marks them itself
+            checked[number] = CheckedTrial(
+                trials[number],
+                context.identity,
+                trials[number].settings.precision if on_cluster else context.device.precision,
+                None if on_cluster else context.device.num_gpus,
+                estimate_peak(context, on_gpu=trials[number].settings.num_gpu > 0),
+                planned_row(context) | {"settings": asdict(trials[number].settings)},
+            )
     by_run: dict[tuple[str, str], CheckedTrial] = {}
     for _, each in sorted(checked.items()):
         by_run.setdefault((each.identity, each.precision), each)

@@ -4,6 +4,8 @@ Embeddings, the chosen layers in their order and what follows the last one are k
 arXiv 1910.01108, section 3) was begun.
 """
 
+import fnmatch
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -16,15 +18,18 @@ from automm_distill.errors import UserError
 from automm_distill.inputs.checkpoints.finding import Checkpoint, small_files
 from automm_distill.inputs.checkpoints.opening import load_network, refusing
 from automm_distill.inputs.checkpoints.weight_files import single_precision_bytes, weight_files
-from automm_distill.layer_choice import chosen_layers
+from automm_distill.layer_choice import chosen_layers, spelled
 from automm_distill.versions import library_versions
 
 if TYPE_CHECKING:
     from torch import nn
 
-_CONFIG, _INDEX = "config.json", ".index.json"
+# Files that a cut checkpoint has of its own; the last one lists the shards of the weights.
+_REPLACED = ("config.json", cache.MANIFEST, "*.index.json")
 # Lists of a configuration that can have as many elements as the network has layers, and yet are not one for each.
 _NOT_BY_LAYER = ("architectures", "pos_att_type")
+
+log = logging.getLogger(__name__)
 
 
 def find_layers(network: Any) -> tuple[str, "nn.ModuleList"]:
@@ -65,7 +70,10 @@ def choose(choice: str, name: str, source: Checkpoint) -> tuple[int, ...]:
     total = getattr(config, "num_hidden_layers", None)
     if not isinstance(total, int):
         raise UserError(f"--student_layers {choice}: {name} ({config.model_type}) does not say how many layers it has")
-    return chosen_layers(choice, name, total)
+    layers = chosen_layers(choice, name, total)
+    if len(layers) == total:
+        log.warning("--student_layers %s: these are all layers of %s", choice, name)
+    return layers
 
 
 def count(where: str, checkpoint: Checkpoint) -> int:
@@ -99,13 +107,13 @@ def cut(name: str, source: Checkpoint, layers: tuple[int, ...], folder: Path) ->
     :param name: of ``source``, which was opened before, for messages.
     :raises UserError: when its layers cannot be found, or one cannot take another's place.
     """
-    path, where = entry(source, layers, folder), f"--student_layers {','.join(map(str, layers))} of {name}"
+    path, where = entry(source, layers, folder), f"--student_layers {spelled(layers)} of {name}"
 
     def build(partial: Path) -> Mapping[str, Any]:
         partial.mkdir()
         _write_network(where, source.path, layers, partial)
         for file in small_files(source.path):
-            if file.name != _CONFIG and not file.name.endswith(_INDEX):
+            if not any(fnmatch.fnmatch(file.name, pattern) for pattern in _REPLACED):
                 shutil.copyfile(file, partial / file.name)
         return {"task": f"layers {','.join(map(str, layers))}", "checkpoint": name}
 
@@ -125,7 +133,10 @@ def _recipe(source: Checkpoint, layers: Sequence[int]) -> dict[str, Any]:
 
 
 def _write_network(where: str, source: Path, layers: Sequence[int], folder: Path) -> None:
-    """Configuration and weights of the network in ``source`` with these ``layers`` only, into ``folder``."""
+    """Configuration and weights of the network in ``source`` with these ``layers`` only, into ``folder``.
+
+    :raises UserError: when they do not make a network that transformers builds from that configuration.
+    """
     import torch
     import transformers
     from torch import nn
@@ -137,8 +148,10 @@ def _write_network(where: str, source: Path, layers: Sequence[int], folder: Path
         raise UserError(f"{where}: {error}") from error
     network.set_submodule(list_name, nn.ModuleList(modules[layer] for layer in layers))
     network.config = _shortened(network.config, len(modules), layers)
-    with refusing(where, "transformers cannot build a network with these layers"), torch.device("meta"):
-        expected = transformers.AutoModel.from_config(network.config, trust_remote_code=False)
+    network.save_pretrained(folder)
+    with refusing(where, "transformers cannot build a network of these layers"), torch.device("meta"):
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        expected = transformers.AutoModel.from_config(config, trust_remote_code=False)
     ours, theirs = _shapes(network), _shapes(expected)
     unlike = [weight for weight in sorted({*ours, *theirs}) if ours.get(weight) != theirs.get(weight)]
     if unlike:
@@ -146,7 +159,6 @@ def _write_network(where: str, source: Path, layers: Sequence[int], folder: Path
             f"{where}: in a {network.config.model_type} network some layers differ from others ({unlike[0]}), and "
             f"cannot take their places; try first:{len(layers)}"
         )
-    network.save_pretrained(folder)
 
 
 def _shortened(config: Any, total: int, layers: Sequence[int]) -> Any:
