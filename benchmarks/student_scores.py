@@ -74,7 +74,7 @@ def benchmark(args: argparse.Namespace) -> int:
     kept.mkdir(parents=True, exist_ok=True)
     # Row by row, so that units side by side seldom wait for the same teacher.
     units = [Unit(row, way, seed) for seed, way, row in product(args.seeds, args.ways, args.rows)]
-    missing = [unit for unit in units if not _file(kept, unit).exists()]
+    missing = [unit for unit in units if not file_of(kept, unit).exists()]
     console = Console(width=120)
     with tempfile.TemporaryDirectory(prefix="student-scores-") as temporary:
         scratch = Path(args.scratch or temporary)
@@ -107,7 +107,7 @@ def run(unit: Unit, args: argparse.Namespace, scratch: Path, kept: Path) -> str:
     row = read_rows(folder / RESULTS)[0][-1]
     roles = [role for role in ROLES if role in row["training"]]
     predictions = pd.read_parquet(row["paths"]["predictions"])[["test_set", "id", "label", *roles]]
-    predictions.to_parquet(_file(kept, unit).with_suffix(".parquet"), index=False, compression="zstd")
+    predictions.to_parquet(file_of(kept, unit).with_suffix(".parquet"), index=False, compression="zstd")
     names = {value: Path(value).name for value in (*where.values(), *checkpoints.values()) if value}
     content = {
         "row": unit.row,
@@ -116,15 +116,18 @@ def run(unit: Unit, args: argparse.Namespace, scratch: Path, kept: Path) -> str:
         "flags": [names.get(value, value) for value in flags],
         "machine": machine() | {"threads": 1},
         "minutes": (time.monotonic() - started) / 60,
-        **{name: row[name] for name in ("scores", "validation", "rows", "seconds", "size", "versions")},
+        **{
+            name: row[name]
+            for name in ("scores", "validation", "rows", "seconds", "size", "versions", "speed_up", "teacher_diagnosis")
+        },
         "training": {
             role: {name: value for name, value in info.items() if not name.endswith("path") and name != "from_cache"}
             for role, info in row["training"].items()
         },
     }
-    partial = _file(kept, unit).with_suffix(".partial")
+    partial = file_of(kept, unit).with_suffix(".partial")
     partial.write_text(json.dumps(content, indent=1))
-    partial.replace(_file(kept, unit))
+    partial.replace(file_of(kept, unit))
     scores = ", ".join(f"{role} {score:.4f}" for role, score in _headline(content["scores"]).items())
     return f"{unit.name}: {scores} ({content['minutes']:.0f} min)"
 
@@ -162,15 +165,19 @@ def table(summary: Sequence[Mapping[str, Any]]) -> Table:
             entry["row"],
             entry["way"],
             str(len(entry["seeds"])),
-            *(f"{100 * entry['scores'][role]:.1f}" for role in ROLES),
-            f"{100 * entry['gain']:+.1f}",
-            f"{100 * rows['low']:+.1f} {100 * rows['high']:+.1f}" if rows["low"] is not None else "",
-            f"{entry['p']:.1g}" if entry["p"] is not None else "",
-            " ".join(f"{100 * gain:+.1f}" for gain in entry["gains"]),
-            f"{entry['ratio']:.2f}" if entry["ratio"] is not None else "",
-            f"{100 * entry['validation']['student']:.1f} {100 * entry['validation']['baseline']:.1f}",
+            *(_points(entry["scores"].get(role)) for role in ROLES),
+            _points(rows.get("value"), "+"),
+            f"{_points(rows.get('low'), '+')} {_points(rows.get('high'), '+')}",
+            "" if entry["p"] is None else f"{entry['p']:.1g}",
+            " ".join(_points(gain, "+") for gain in entry["gains"]),
+            "" if entry["ratio"] is None else f"{entry['ratio']:.2f}",
+            " ".join(_points(entry["validation"].get(role)) for role in ("student", "baseline")),
         )
     return shown
+
+
+def _points(score: float | None, sign: str = "") -> str:
+    return "" if score is None else f"{100 * score:{sign}.1f}"
 
 
 def _summary(
@@ -181,22 +188,20 @@ def _summary(
     runs = [_predictions(unit, baseline) for unit, baseline in zip(units, baselines, strict=True)]
     test_set, metric = next((name, next(iter(scores))) for name, scores in units[0]["scores"].items())
     of_rows: BootstrapResult = bootstrap_mean(metric, runs)
-    scores = {role: of_rows.scores[role].value for role in ROLES}
     gains = [
         unit["scores"][test_set][metric]["student"] - baseline["scores"][test_set][metric]["baseline"]
         for unit, baseline in zip(units, baselines, strict=True)
+        if "baseline" in baseline["training"]  # the curve over the depth does without
     ]
     of_seeds: Spread = over_seeds(gains)
-    assert of_rows.gain is not None
     return {
         "row": row,
         "way": way,
         "seeds": [unit["seed"] for unit in units],
         "test_set": test_set,
         "metric": metric,
-        "scores": scores,
-        "gain": of_rows.gain.value,
-        "gain_over_rows": vars(of_rows.gain),
+        "scores": {role: interval.value for role, interval in of_rows.scores.items()},
+        "gain_over_rows": vars(of_rows.gain) if of_rows.gain is not None else {},
         "p": of_rows.p,
         "gains": gains,
         "gain_over_seeds": vars(of_seeds),
@@ -206,6 +211,7 @@ def _summary(
         "validation": {
             role: sum(unit["validation"][metric][role] for unit in source) / len(units)
             for role, source in (("teacher", units), ("baseline", baselines), ("student", units))
+            if role in source[0]["training"]
         },
         "minutes": sum(unit["minutes"] for unit in units),
     }
@@ -222,7 +228,7 @@ def _short_baselines(
 
 def _better_baseline(unit: Mapping[str, Any], short: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Of the two, that whose baseline is better on the hold-out, which is the same."""
-    if short is None:
+    if short is None or "baseline" not in unit["training"]:
         return unit
     metric = next(iter(unit["validation"]))
     return max(unit, short, key=lambda each: each["validation"][metric]["baseline"])
@@ -234,7 +240,9 @@ def _predictions(unit: Mapping[str, Any], baseline: Mapping[str, Any]) -> RunPre
     if test_set != POOLED:
         frames = [frame[frame["test_set"] == test_set].reset_index(drop=True) for frame in frames]
     frame, other = frames
-    predicted = {role: frame[role].to_numpy() for role in ROLES} | {"baseline": other["baseline"].to_numpy()}
+    predicted = {role: frame[role].to_numpy() for role in ROLES if role in frame}
+    if "baseline" in other:
+        predicted["baseline"] = other["baseline"].to_numpy()
     return RunPredictions(frame["label"].to_numpy(), predicted, frame["id"].astype(str).to_numpy())
 
 
@@ -242,7 +250,8 @@ def _headline(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Mappin
     return next(iter(next(iter(scores.values())).values()))
 
 
-def _file(kept: Path, unit: Unit) -> Path:
+def file_of(kept: Path, unit: Unit) -> Path:
+    """Where the scores of a unit are kept; its predictions are beside, as .parquet."""
     return kept / f"{unit.name}.json"
 
 

@@ -41,6 +41,9 @@ class Unit:
         return f"{self.row}-{self.way}-{self.seed}"
 
 
+DEPTHS = ("first:6", "first:8", "first:9", "6", "8", "9")
+
+
 def _teacher(epochs: int) -> tuple[str, ...]:
     return "--teacher_learning_rate", "1e-4", "--teacher_max_epochs", str(epochs)
 
@@ -57,6 +60,15 @@ def _qnli_2000(unlabelled: int | None) -> TableRow:
     epochs = {None: 12, 2000: 6}.get(unlabelled, 4)
     short = None if unlabelled is None else "qnli-2000"
     return TableRow("glue", "english", data, _teacher(6), _student(epochs), short=short)
+
+
+_LANGUAGES = ("en", "de", "zh", "ja")
+
+
+def _pawsx(layers: str, epochs: int, *flags: str) -> TableRow:
+    data = ("--pawsx_teacher_tasks", *_LANGUAGES, "--pawsx_student_tasks", *_LANGUAGES, *flags)
+    student = ("--student_learning_rate", "1e-4", "--max_epochs", str(epochs))
+    return TableRow("pawsx", "multilingual", data, _teacher(4), student, layers)
 
 
 TABLE: Mapping[str, TableRow] = {
@@ -78,6 +90,25 @@ TABLE: Mapping[str, TableRow] = {
         short="stsb-1500",
     ),
     "rte": TableRow("glue", "english", ("--glue_task", "rte"), _teacher(6), _student(8)),
+    "pawsx": _pawsx("first:8", 4),
+    # Which depth learns: by the hold-out, without baselines.
+    **{f"pawsx-{layers.replace(':', '')}": _pawsx(layers, 3, "--train_nodistill", "false") for layers in DEPTHS},
+}
+
+# The settings of AutoGluon's two published tables: weights of the output feature loss; of softmax regression, RKD
+# distance and RKD angle.
+FEATURE_WAYS: dict[str, tuple[str, ...]] = {
+    f"feature-{weight}": ("--output_feature_loss_weight", weight) for weight in ("0", "0.01", "0.1")
+}
+PAWSX_WEIGHTS: dict[str, tuple[str, ...]] = {
+    f"weights-{'-'.join(weights)}": (
+        *("--softmax_regression_weight", weights[0], "--rkd_distance_loss_weight", weights[1]),
+        *("--rkd_angle_loss_weight", weights[2]),
+    )
+    for weights in (
+        *(("0", "0", "0"), ("0.01", "0", "0"), ("0.1", "0", "0")),
+        *(("0.1", "0.1", "0.2"), ("0.1", "1", "2"), ("0.1", "10", "20")),
+    )
 }
 
 # A student of the teacher's layers, or of its pretrained checkpoint's, and the losses.
@@ -93,6 +124,7 @@ WAYS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "layers-states-10": (OF_TEACHER, (*_HINTON, "--hidden_states_loss_weight", "10")),
     "layers-t5": (OF_TEACHER, (*_HINTON, "--temperature", "5")),
     "strong": (OF_TEACHER, ("--preset", "strong")),
+    **{name: (OF_CHECKPOINT, flags) for name, flags in (FEATURE_WAYS | PAWSX_WEIGHTS).items()},
 }
 
 
@@ -104,5 +136,6 @@ def arguments(unit: Unit, dataset_path: Mapping[str, str], checkpoints: Mapping[
     return [
         *("--dataset_path", dataset_path[row.script], *row.data, "--teacher_model", checkpoint, *row.teacher),
         *("--student_layers", row.layers, *of_checkpoint, *row.student, "--batch_size", "32", *losses),
-        *("--seed", str(unit.seed), "--resume", "--no_timing", "--num_gpu", "0"),
+        *("--seed", str(unit.seed), "--resume", "--num_gpu", "0"),
+        *(() if unit.way in (*FEATURE_WAYS, *PAWSX_WEIGHTS) else ("--no_timing",)),  # published tables have a speed-up
     ]
