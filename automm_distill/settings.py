@@ -529,18 +529,19 @@ SCRIPT_DEFAULTS: dict[Benchmark, dict[str, Any]] = {
     },
 }
 
-# What --demo puts in place of the defaults: checkpoints of its own, a schedule for networks that start from noise, and
-# single precision, in which networks of this size train faster on a CPU.
+# What --demo puts in place of the defaults: a checkpoint of its own, whose first layer is the student, a schedule for
+# networks that start from noise, and single precision, in which networks of this size train faster on a CPU.
 DEMO_DEFAULTS: dict[str, Any] = {
     "dataset_path": None,
     "precision": "32",
     "teacher_model": "demo-teacher",
-    "student_model": "demo-student",
-    "teacher_learning_rate": 2e-3,
-    "student_learning_rate": 2e-3,
+    "student_model": None,
+    "student_layers": "1",
+    "teacher_learning_rate": 1e-3,
+    "student_learning_rate": 1e-3,
     "batch_size": 32,
-    "max_epochs": 8,
-    "teacher_max_epochs": 12,
+    "max_epochs": 5,
+    "teacher_max_epochs": 16,
     "output_folder": "results/demo",
 }
 
@@ -554,6 +555,8 @@ def defaults(benchmark: Benchmark, given: Mapping[str, Any] = MappingProxyType({
     values = shared | SCRIPT_DEFAULTS[benchmark]
     if given.get("demo"):
         values |= DEMO_DEFAULTS
+        if "student_model" in given:
+            values["student_layers"] = None
         if benchmark == "pawsx":
             values |= {"pawsx_teacher_tasks": DEMO_LANGUAGES, "pawsx_student_tasks": DEMO_LANGUAGES}
     values |= PRESETS.get(given.get("preset", "published"), {})
