@@ -355,8 +355,10 @@ def test_demo_leaves_no_trace_in_the_next_command_line():
 @pytest.mark.parametrize("benchmark", SCRIPTS)
 @pytest.mark.parametrize("demo", [[], ["--demo"]])
 def test_layers_are_the_teachers_unless_a_student_is_given(benchmark, demo):
-    assert parse(benchmark, *demo).student_layers is None
-    assert parse(benchmark, *demo).student_model
+    given = parse(benchmark, *demo, "--student_model", "bert")
+    assert (given.student_model, given.student_layers) == ("bert", None)
+    assert parse(benchmark, *demo).student_layers == ("1" if demo else None)
+    assert bool(parse(benchmark, *demo).student_model) == (not demo), "the demo's is made of its teacher"
     assert parse(benchmark, *demo, "--student_layers", "2").student_model is None
     assert parse(benchmark, *demo, "--student_layers", "2", "--student_model", "bert").student_model == "bert"
 
