@@ -16,7 +16,7 @@ from typing import Any
 from automm_distill.command import DONE, Parser, guarded
 from automm_distill.errors import UserError
 from automm_distill.flag import Benchmark, Flag
-from automm_distill.settings import SCRIPT_DEFAULTS, Settings, defaults, flags_of
+from automm_distill.settings import SCRIPT_DEFAULTS, Settings, defaults, flags_of, with_defaults
 from automm_distill.startup import start
 
 log = logging.getLogger(__name__)
@@ -60,9 +60,8 @@ def parse_settings(benchmark: Benchmark, argv: Sequence[str] | None = None) -> S
     :raises SystemExit: with status 2, or 0 after ``--help``.
     """
     parser = make_parser(benchmark)
-    given = _given(parser, argv)
     try:
-        return Settings(benchmark=benchmark, **(defaults(benchmark, demo=given.get("demo", False)) | given))
+        return with_defaults(benchmark, _given(parser, argv))
     except UserError as error:
         parser.error(str(error))
 
@@ -153,8 +152,10 @@ def _add_flag(group: Any, name: str, flag: Flag, kind: type, default: str) -> No
     if kind is bool:
         options |= {"nargs": "?", "const": True, "type": parse_bool, "metavar": "BOOL"}
     elif kind is tuple:
-        options |= {"nargs": "+", "choices": tuple(flag.choices), "metavar": flag.metavar}
-        options["help"] = f"{flag.help}: one or more of {' '.join(flag.choices)} [{default}]"
+        options |= {"nargs": "+", "metavar": flag.metavar}
+        if flag.choices:
+            options["choices"] = tuple(flag.choices)
+            options["help"] = f"{flag.help}: one or more of {' '.join(flag.choices)} [{default}]"
     elif flag.choices:
         options["choices"] = tuple(flag.choices)
     else:

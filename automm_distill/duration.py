@@ -66,14 +66,14 @@ def estimate(context: RunContext, role: str, of_pass: PassSeconds) -> float:
     data, settings, devices = context.data(role), context.settings, max(1, context.device.num_gpus)
     forward = of_pass.forward / devices
     validation = len(data.validation) * forward
-    epoch = len(data.train) * of_pass.training / devices + settings.validations_per_epoch * validation
-    epoch += math.ceil(len(data.train) / settings.batch_size) * of_pass.step
+    epoch = context.epoch_rows(role) * of_pass.training / devices + settings.validations_per_epoch * validation
+    epoch += math.ceil(context.epoch_rows(role) / settings.batch_size) * of_pass.step
     fit = _epochs(context, role) * epoch + AVERAGES * validation
     if settings.time_limit is not None:
         fit = min(fit, settings.time_limit)
     if role == "teacher":
         passes = 1 if settings.teacher_outputs == "cached" else settings.max_epochs
-        fit += passes * len(context.splits.student.train) * forward
+        fit += passes * context.epoch_rows("student") * forward
     return fit + sum(map(len, context.eval_sets.values())) * of_pass.forward
 
 
@@ -95,7 +95,7 @@ def measure(context: RunContext, role: str) -> PassSeconds:
     of_row = network.training_seconds(1, middle)
     network.step_seconds()
     step = network.step_seconds()
-    allowed = np.clip(MEASURING_SHARE * of_row * len(train) * _epochs(context, role), *MEASURING_SECONDS)
+    allowed = np.clip(MEASURING_SHARE * of_row * context.epoch_rows(role) * _epochs(context, role), *MEASURING_SECONDS)
     timed_rows = int(np.clip(allowed / (PASSES * of_row), 1, rows))
     network.training_seconds(timed_rows, long)  # so does the first of a size
     training = np.mean([network.training_seconds(timed_rows, tokens) for tokens in (short, middle, long)])
@@ -134,7 +134,9 @@ def _guess(context: RunContext, role: str) -> float:
     network = memory.read_network_size(context.checkpoint(role).path)
     train = context.data(role).train
     tokens = min(network.max_tokens, memory.mean_row(train))
-    operations = OPERATIONS_PER_WEIGHT * network.layer_parameters * tokens * len(train) * _epochs(context, role)
+    operations = (
+        OPERATIONS_PER_WEIGHT * network.layer_parameters * tokens * context.epoch_rows(role) * _epochs(context, role)
+    )
     device = context.device
     speed = GPU_SPEED * device.num_gpus if device.num_gpus else THREAD_SPEED[device.precision] * device.threads
     return operations / speed

@@ -2,7 +2,8 @@
 
 import errno
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 
 
@@ -10,8 +11,24 @@ class UserError(Exception):
     """A mistake in what the user asked for: reported as one line, exit status 2."""
 
 
-class NoRowsError(UserError):
+class RowFileError(UserError):
+    """A file of rows that cannot be read; the line begins with its path, :func:`blamed_on` puts the flag before it."""
+
+
+class NoRowsError(RowFileError):
     """A file of rows without any."""
+
+
+@contextmanager
+def blamed_on(flag: str) -> Iterator[None]:
+    """Say which flag led to the files that are read in this block.
+
+    :raises UserError: in place of a :class:`RowFileError`.
+    """
+    try:
+        yield
+    except RowFileError as error:
+        raise UserError(f"{flag}: {error}") from error
 
 
 class TrainingError(Exception):

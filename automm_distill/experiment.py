@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from automm_distill import cache, duration, logs, results, run_summary
+from automm_distill import cache, duration, logs, results, run_summary, teacher_diagnosis
 from automm_distill.devices import prepare_arithmetic
 from automm_distill.errors import machine_limit
 from automm_distill.evaluation import scores, speed
@@ -41,12 +41,14 @@ def run(context: RunContext) -> dict[str, Any]:
             models["baseline"] = finetune_or_load("baseline", context)
             models["baseline"].release()
         targets = teacher_targets(models["teacher"], context)
+        diagnosis = teacher_diagnosis.diagnose(targets, models["teacher"].predictions[scores.VALIDATION], context)
         models["teacher"].release()
         models["student"] = distill(targets, run_folder, context)
         del targets
         predictions = {role: model.predictions for role, model in models.items()}
         compared = (context.task, context.eval_sets, predictions)
         row = make_row(context, run_folder, models, scores.compare(*compared, pool=context.pools_test_sets))
+        row["teacher_diagnosis"] = diagnosis
         results.append_row(context.output_folder, row)  # nothing after this line can lose the result
         write_predictions(run_folder / PREDICTIONS, context.splits.tests, predictions)
         row["bootstrap"] = scores.intervals(*compared, pool=context.pools_test_sets)

@@ -2,12 +2,13 @@
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from automm_distill.errors import UserError
+from automm_distill.layer_choice import canonical_layers
 
 Benchmark = Literal["glue", "pawsx"]
 
@@ -18,7 +19,8 @@ class Flag:
 
     ``choices`` maps each accepted spelling to its canonical one. ``minimum`` and ``maximum`` are inclusive, ``above``
     is not. ``loss_term`` is the loss that a weight belongs to. ``changes_result`` is False for what may differ between
-    two runs with the same outcome. ``kind`` "model", "folder" and "file" are paths, and get one spelling too.
+    two runs with the same outcome. ``kind`` "model", "folder", "file" and "paths" (several) are paths, and get one
+    spelling too, as "layers" do; ``words`` may stand in the place of a path.
     """
 
     help: str
@@ -35,6 +37,7 @@ class Flag:
     changes_result: bool = True
     only: Benchmark | None = None
     kind: str = ""
+    words: tuple[str, ...] = ()
     metavar: str = ""
     switches: Mapping[str, str] = field(default_factory=dict)
 
@@ -68,12 +71,23 @@ def canonical(declared: Flag, field_type: Any, value: Any) -> Any:
     if field_type is float:
         return float(value) + 0.0  # 5 is 5.0, and -0 is 0
     if isinstance(value, tuple):  # "de en" and "en de" are the same languages
+        if declared.kind == "paths":
+            return tuple(sorted({_word_or_path(each, declared.words) for each in value}))
         return tuple(choice for choice in declared.choices if choice in value)
     if declared.choices:
         return declared.choices.get(value, value)
+    if declared.kind == "layers":
+        return canonical_layers(value)
     if declared.kind in ("folder", "file") or (declared.kind == "model" and Path(local_path(value)).is_dir()):
         return _in_utf8(local_path(value))
     return value
+
+
+def _word_or_path(value: str, words: Collection[str]) -> str:
+    if value in words:
+        return value
+    path = _in_utf8(local_path(value))
+    return f"./{path}" if path in words else path  # a file that is called like a word
 
 
 def _in_utf8(path: str) -> str:

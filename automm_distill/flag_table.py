@@ -103,18 +103,18 @@ def _demo_rows() -> list[list[str]]:
     rows = []
     for name, flag in FLAGS.items():
         changed = {
-            script: _plain(defaults(script, demo=True)[name])
+            script: _plain(name, defaults(script, {"demo": True})[name])
             for script in _scripts(flag)
-            if defaults(script, demo=True)[name] != defaults(script)[name]
+            if defaults(script, {"demo": True})[name] != defaults(script)[name]
         }
         if changed:
             rows.append([f"`--{name}`", _by_script(changed)])
     return rows
 
 
-def _plain(value: Any) -> str:
+def _plain(name: str, value: Any) -> str:
     if value is None:
-        return "generated"
+        return {"student_model": "the teacher", "dataset_path": "generated"}[name]
     if isinstance(value, float):
         return f"`{value:g}`"
     return f"`{' '.join(value) if isinstance(value, tuple) else value}`"

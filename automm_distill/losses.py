@@ -1,4 +1,4 @@
-"""The six distillation losses, each a function of one batch, and the weighted sum that a student minimises.
+"""The seven distillation losses, each a function of one batch, and the weighted sum that a student minimises.
 
 Shapes: B rows, C classes (1 for a regression), D features. All losses are means, computed in float32 outside autocast
 (distances lose all their digits in half precision), and 0 for a batch with nothing to compare.
@@ -23,7 +23,8 @@ SOFTMAX_REGRESSION = "softmax_regression"
 OUTPUT_FEATURE = "output_feature"
 RKD_DISTANCE = "rkd_distance"
 RKD_ANGLE = "rkd_angle"
-TERMS = (HARD_LABEL, SOFT_LABEL, SOFTMAX_REGRESSION, OUTPUT_FEATURE, RKD_DISTANCE, RKD_ANGLE)
+HIDDEN_STATES = "hidden_states"
+TERMS = (HARD_LABEL, SOFT_LABEL, SOFTMAX_REGRESSION, OUTPUT_FEATURE, RKD_DISTANCE, RKD_ANGLE, HIDDEN_STATES)
 
 # The angle's gradient grows as one over the length of a difference, so almost equal rows would dominate it. Lengths are
 # bounded from below by this share of the batch's mean length...
@@ -32,15 +33,19 @@ SHORTEST_DIRECTION = 1e-3
 SHORTEST_MEAN = 1e-4
 
 
-def hard_label(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross entropy with the true class; for a regression, the squared error.
+def hard_label(logits: Tensor, labels: Tensor, labelled: Tensor | None = None) -> Tensor:
+    """Cross entropy with the true class; for a regression, the squared error. The mean over the rows with a label.
 
     :param logits: (B, C), or (B, 1) for a regression.
-    :param labels: class numbers (B,), or values (B,) in the model's label scale.
+    :param labels: class numbers (B,), or values (B,) in the model's label scale; any valid one for a row without.
+    :param labelled: (B,), true for the rows whose label is known; None when all are.
     """
+    reduction = "mean" if labelled is None else "none"
     if logits.shape[1] == 1:
-        return functional.mse_loss(logits.squeeze(1), labels.to(logits.dtype))
-    return functional.cross_entropy(logits, labels)
+        errors = functional.mse_loss(logits.squeeze(1), labels.to(logits.dtype), reduction=reduction)
+    else:
+        errors = functional.cross_entropy(logits, labels, reduction=reduction)
+    return errors if labelled is None else (errors * labelled).sum() / labelled.sum().clamp_min(1)
 
 
 def soft_cross_entropy(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
@@ -80,6 +85,21 @@ def rkd_angle(student: Tensor, teacher: Tensor) -> Tensor:
     with torch.no_grad():
         teacher_relations = _cosines(teacher)
     return functional.smooth_l1_loss(_cosines(student), teacher_relations)
+
+
+def hidden_states(student: Tensor, teacher: Tensor, tokens: Tensor | None = None) -> Tensor:
+    """Squared distance of states scaled to length 1, mean over rows and layers (Sun et al. 2019, eq. 7, 1908.09355).
+
+    :param student: states after K layers, (B, K, D) of each row's first token, or (B, K, L, D) of all its tokens.
+    :param teacher: those of the layers that they are compared with, the same shape.
+    :param tokens: (B, L), 0 for padding, when the states are of all tokens: then the mean over tokens too.
+    """
+    apart = functional.normalize(student, dim=-1) - functional.normalize(teacher, dim=-1)
+    distances = apart.pow(2).sum(dim=-1)
+    if tokens is None:
+        return distances.mean()
+    counted = tokens.unsqueeze(1).to(distances.dtype).expand_as(distances)
+    return (distances * counted).sum() / counted.sum()
 
 
 def _differences(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,6 +142,7 @@ class DistillationSpec:
         size as the temperature grows (Hinton et al. 2015, section 2).
     :param soft_label: "cross_entropy" or "mean_square_error", as is ``softmax_regression``.
     :param output_feature: "mean_square_error" or "cosine_distance".
+    :param hidden_layers: pairs of layers whose hidden states are compared: the student's, the teacher's.
     """
 
     weights: Mapping[str, float]
@@ -131,6 +152,7 @@ class DistillationSpec:
     softmax_regression: str
     output_feature: str
     is_regression: bool
+    hidden_layers: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -145,6 +167,21 @@ class LogitMapping:
         """The same outputs in the student's order of classes or label scale, (B, C)."""
         return logits[:, self.columns] if self.columns is not None else self.factor * logits + self.shift
 
+    def head(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight (C, D) and bias (C,) of a last layer whose outputs are those of the teacher's, mapped."""
+        if self.columns is not None:
+            return weight[self.columns], bias[self.columns]
+        return self.factor * weight, self.factor * bias + self.shift
+
+
+@dataclass(frozen=True)
+class States:
+    """Hidden states of both models to compare: see :func:`hidden_states`; the student's in its own width."""
+
+    student: Tensor
+    teacher: Tensor
+    tokens: Tensor | None = None
+
 
 class DistillationLoss:
     """The losses of one batch, and their weighted sum.
@@ -152,13 +189,23 @@ class DistillationLoss:
     :param adaptor: from the student's feature to the teacher's width, (B, D) -> (B, E); trained with the student.
     :param teacher_head: the teacher's last layer, (B, E) -> (B, C); not trained.
     :param map_logits: from the teacher's logits to the student's classes or label scale, (B, C) -> (B, C).
+    :param project_states: from the student's hidden states to the teacher's width, (B, K, ..., D) -> (B, K, ..., E);
+        trained with the student.
     """
 
-    def __init__(self, spec: DistillationSpec, adaptor: Layer, teacher_head: Layer, map_logits: Layer) -> None:
+    def __init__(
+        self,
+        spec: DistillationSpec,
+        adaptor: Layer,
+        teacher_head: Layer,
+        map_logits: Layer,
+        project_states: Layer = lambda states: states,
+    ) -> None:
         self.spec = spec
         self.adaptor = adaptor
         self.teacher_head = teacher_head
         self.map_logits = map_logits
+        self.project_states = project_states
 
     def terms(
         self,
@@ -167,21 +214,25 @@ class DistillationLoss:
         teacher_logits: Tensor,
         teacher_feature: Tensor,
         labels: Tensor,
+        labelled: Tensor | None = None,
+        states: States | None = None,
     ) -> dict[str, Tensor]:
         """Each loss that has a weight, not yet multiplied by it, by name.
 
         :param student_logits: (B, C); ``student_feature``: (B, D); ``teacher_logits``: (B, C);
             ``teacher_feature``: (B, E); ``labels``: (B,), class numbers, or values in the student's label scale.
+        :param labelled: as in :func:`hard_label`.
+        :param states: needed when the hidden states have a weight.
         """
         with torch.autocast(device_type=student_logits.device.type, enabled=False):
             student_logits, student_feature, teacher_logits, teacher_feature = (
-                tensor if tensor.dtype == torch.float64 else tensor.float()
+                _at_least_single(tensor)
                 for tensor in (student_logits, student_feature, teacher_logits, teacher_feature)
             )
             teacher_logits = self.map_logits(teacher_logits)
             adapted = self.adaptor(student_feature)
             by_term: dict[str, Callable[[], Tensor]] = {
-                HARD_LABEL: lambda: hard_label(student_logits, labels),
+                HARD_LABEL: lambda: hard_label(student_logits, labels, labelled),
                 SOFT_LABEL: lambda: self._soft_label(student_logits, teacher_logits),
                 SOFTMAX_REGRESSION: lambda: _FORMS[self.spec.softmax_regression](
                     self.map_logits(self.teacher_head(adapted)), teacher_logits
@@ -189,6 +240,7 @@ class DistillationLoss:
                 OUTPUT_FEATURE: lambda: _FORMS[self.spec.output_feature](adapted, teacher_feature),
                 RKD_DISTANCE: lambda: rkd_distance(adapted, teacher_feature),
                 RKD_ANGLE: lambda: rkd_angle(adapted, teacher_feature),
+                HIDDEN_STATES: lambda: self._hidden_states(states),
             }
             return {name: by_term[name]() for name in TERMS if self.spec.weights[name] > 0}
 
@@ -202,6 +254,15 @@ class DistillationLoss:
             return squared_error(student, teacher)
         factor = spec.temperature**2 if spec.squared_temperature else 1.0
         return factor * _FORMS[spec.soft_label](student, teacher, spec.temperature)
+
+    def _hidden_states(self, states: States | None) -> Tensor:
+        assert states is not None  # whoever gives the loss a weight brings them
+        student, teacher = (_at_least_single(tensor) for tensor in (states.student, states.teacher))
+        return hidden_states(self.project_states(student), teacher, states.tokens)
+
+
+def _at_least_single(tensor: Tensor) -> Tensor:
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
 _FORMS: dict[str, Callable[..., Tensor]] = {

@@ -88,7 +88,8 @@ def estimate_peak(context: RunContext, *, on_gpu: bool) -> int:
         return int(LIBRARIES) + 2 * (weights + FLOAT * student.parameters)
     rows = context.settings.per_gpu_batch_size
     teacher_fit = _fit_bytes(teacher, rows, longest_row(context.splits.teacher.train))
-    student_fit = _fit_bytes(student, rows, longest_row(context.splits.student.train))
+    student_rows = pd.concat([context.splits.student.train, context.splits.unlabelled])
+    student_fit = _fit_bytes(student, rows, longest_row(student_rows))
     return int(LIBRARIES) + max(teacher_fit, weights + student_fit)
 
 

@@ -4,18 +4,20 @@ import json
 import logging
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from automm_distill import cache, logs
+from automm_distill import cache, hidden_layers, logs
 from automm_distill.devices import Device, choose_device
 from automm_distill.errors import UserError
 from automm_distill.evaluation.verdict import warn_about_test_sets
 from automm_distill.folders import require_writable
 from automm_distill.inputs import demo
+from automm_distill.inputs.checkpoints import layers
 from automm_distill.inputs.checkpoints.finding import Checkpoint, find_checkpoint
 from automm_distill.inputs.checkpoints.opening import check_checkpoint
 from automm_distill.inputs.rows import row_checks
@@ -39,11 +41,12 @@ def preflight(
     load: Callable[[Settings, Path], Splits] = load_splits,
     find: Callable[[str, str], Checkpoint] = find_checkpoint,
     check: Callable[[str, str, Path, tuple[str, ...]], int] = check_checkpoint,
+    cut: Callable[[str, Checkpoint, tuple[int, ...], Path], Checkpoint] = layers.cut,
 ) -> RunContext:
     """Check folders, rows, checkpoints, augmentation data and device; nothing is trained yet.
 
-    :param load: with ``find`` and ``check`` what a sweep, whose runs share rows and checkpoints, calls instead, to read
-        each once.
+    :param load: with ``find``, ``check`` and ``cut`` what a sweep, whose runs share rows and checkpoints, calls
+        instead, to read each once.
     :raises UserError: for whatever the user has to mend first.
     """
     output_folder, cache_folder = Path(settings.output_folder), Path(settings.finetuned_model_cache_folder)
@@ -65,25 +68,62 @@ def preflight(
         teacher_name, student_name = settings.teacher_model, settings.student_model
     splits = load(settings, data_folder)
     teacher = find("--teacher_model", teacher_name)
-    student = find("--student_model", student_name)
+    student = teacher if student_name is None else find("--student_model", student_name)
     device = choose_device(settings.num_gpu, settings.precision)
     _require_whole_batches(settings, device)
     if settings.aug_scale > 0:
         _require_augmentation_data()
+    read = len(splits.student.train) + splits.unlabelled_count
+    states = 4 if settings.hidden_states_loss_weight else 1  # a student has about three layers
+    outputs = states * OUTPUT_BYTES * read if settings.teacher_outputs == "cached" else 0
+    tokens = TOKEN_BYTES * (len(splits.teacher.train) + read)
+    kept = outputs + tokens + (student.bytes if settings.student_layers is not None else 0)
     # A fit keeps its last and its three best checkpoints until the finished model is there too.
-    _require_room(output_folder, "--output_folder", 5 * student.bytes)
-    outputs = OUTPUT_BYTES * len(splits.student.train) if settings.teacher_outputs == "cached" else 0
-    tokens = TOKEN_BYTES * (len(splits.teacher.train) + len(splits.student.train))
-    kept = outputs + tokens
     _require_room(cache_folder, "--finetuned_model_cache_folder", 5 * max(teacher.bytes, student.bytes) + kept)
     logs.quieten_libraries(settings.verbosity)
     task = settings.tasks[0]
-    texts = [_some_texts(data.train, task) for data in (splits.teacher, splits.student)]
+    texts = [_some_texts(pd.concat([data.train, splits.unlabelled]), task) for data in (splits.teacher, splits.student)]
     teacher = replace(teacher, max_tokens=check("--teacher_model", teacher_name, teacher.path, texts[0]))
-    student = replace(student, max_tokens=check("--student_model", student_name, student.path, texts[1]))
-    context = RunContext(settings, task, splits, teacher, student, device, started)
+    if student_name is None:
+        student = teacher
+    else:
+        student = replace(student, max_tokens=check("--student_model", student_name, student.path, texts[1]))
+    in_use = ExitStack()
+    if settings.student_layers is not None:  # of what was opened before: a broken checkpoint has had its own message
+        whole, name = student, settings.student_model or settings.teacher_model
+        chosen = layers.choose(settings.student_layers, name, whole)
+        in_use.enter_context(cache.in_use(layers.entry(whole, chosen, cache_folder)))
+        student = cut(name, whole, chosen, cache_folder)
+    _require_room(output_folder, "--output_folder", 5 * student.bytes)
+    compared = _compared_layers(settings, teacher, student, texts[1])
+    context = RunContext(
+        settings, task, splits, teacher, student, device, started, hidden_layers=compared, entries_in_use=in_use
+    )
     _warn_of_what_says_little(context)
     return context
+
+
+def _compared_layers(
+    settings: Settings, teacher: Checkpoint, student: Checkpoint, texts: tuple[str, ...]
+) -> hidden_layers.Pairs:
+    """The pairs of layers whose hidden states are compared.
+
+    :raises UserError: when a layer is not there, or all tokens are to be compared and the models read others.
+    """
+    if not settings.hidden_states_loss_weight:
+        return ()
+    where = "--hidden_states_loss_weight"
+    pairs = hidden_layers.resolve(
+        settings.hidden_states_layers, layers.count(where, student), layers.count(where, teacher)
+    )
+    if settings.teacher_outputs == "online":
+        read = [row_checks.load_tokenizer(each.path)(list(texts))["input_ids"] for each in (teacher, student)]
+        if read[0] != read[1] or teacher.max_tokens != student.max_tokens:
+            raise UserError(
+                f"{where}: with --teacher_outputs online the states of all tokens are compared, and teacher and "
+                "student have different tokenizers; use --teacher_outputs cached, which compares the first tokens"
+            )
+    return pairs
 
 
 def _warn_of_what_says_little(context: RunContext) -> None:

@@ -33,6 +33,7 @@ def planned_row(context: RunContext) -> dict[str, Any]:
         "settings": asdict(context.settings),
         "rows": {"fingerprint": context.rows_fingerprint},
         "checkpoints": {"teacher": context.teacher.fingerprint, "student": context.student.fingerprint},
+        "student_layers": list(context.student.layers),
         "versions": {"python": platform.python_version(), **library_versions()},
     }
 
@@ -56,6 +57,8 @@ def make_row(
         if "from_cache" in info
         for key in ("path", "outputs_path", "predictions_path")
     ]
+    if context.student.layers:
+        cached.append(str(context.student.path))
     planned = planned_row(context)
     return planned | {
         "run": run_folder.name,
@@ -66,7 +69,11 @@ def make_row(
         "rows": planned["rows"]
         | {
             "teacher": {"train": len(splits.teacher.train), "validation": len(splits.teacher.validation)},
-            "student": {"train": len(splits.student.train), "validation": len(splits.student.validation)},
+            "student": {
+                "train": len(splits.student.train),
+                "validation": len(splits.student.validation),
+                **({} if splits.unlabelled is None else {"unlabelled": len(splits.unlabelled)}),
+            },
             "test": {name: sum(counts) for name, counts in _test_counts(context, comparison).items()},
         },
         "cache_entries": [Path(path).name for path in cached if path],

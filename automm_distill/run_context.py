@@ -10,8 +10,10 @@ import pandas as pd
 from automm_distill import cache
 from automm_distill.devices import Device
 from automm_distill.evaluation.scores import VALIDATION
+from automm_distill.hidden_layers import Pairs
 from automm_distill.inputs.checkpoints.finding import Checkpoint
 from automm_distill.inputs.rows.splits import Splits, TrainValidation
+from automm_distill.layer_choice import student_name
 from automm_distill.settings import Settings
 from automm_distill.tasks import Task
 from automm_distill.versions import TRAINING_FORMAT, library_versions
@@ -22,7 +24,8 @@ class RunContext:
     """A run that is ready to train.
 
     ``started`` is when, in Unix seconds by the clock of the cache folder's file system. ``entries_in_use`` keeps the
-    marks of the cache entries that the run relies on until it is closed.
+    marks of the cache entries that the run relies on until it is closed. ``hidden_layers`` are the layers whose hidden
+    states are compared, in pairs.
     """
 
     settings: Settings
@@ -32,6 +35,7 @@ class RunContext:
     student: Checkpoint
     device: Device
     started: float
+    hidden_layers: Pairs = ()
     entries_in_use: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -84,9 +88,33 @@ class RunContext:
         """The rows that the teacher, the baseline or the student is fitted on."""
         return self.splits.teacher if role == "teacher" else self.splits.student
 
+    @property
+    def distillation_rows(self) -> pd.DataFrame:
+        """What the student is distilled on: its training rows and, after them, the unlabelled ones; texts only."""
+        frames = (self.splits.student.train, self.splits.unlabelled)
+        columns = list(self.task.model_columns)
+        return pd.concat([frame[columns] for frame in frames if frame is not None], ignore_index=True)
+
+    def epoch_rows(self, role: str) -> int:
+        """Rows in an epoch of a role's fit.
+
+        Where unlabelled rows make the student's epochs longer, the baseline's are as long, unless it is told otherwise:
+        it sees its rows more often.
+        """
+        longer = role == "student" or (role == "baseline" and self.settings.match_steps)
+        return len(self.data(role).train) + self.splits.unlabelled_count * longer
+
     def checkpoint(self, role: str) -> Checkpoint:
         """What the teacher, the baseline or the student starts from."""
         return self.teacher if role == "teacher" else self.student
+
+    def model_name(self, role: str) -> str:
+        """What the teacher, the baseline or the student starts from, for people."""
+        settings = self.settings
+        if role == "teacher":
+            return settings.teacher_model
+        model = settings.student_model or (settings.teacher_model if role == "baseline" else None)
+        return student_name(model, self.student.layers)
 
 
 def _languages(settings: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -11,7 +11,9 @@ from rich.console import Console
 
 from automm_distill.evaluation.scores import POOLED
 from automm_distill.evaluation.verdict import judge_gain
+from automm_distill.layer_choice import student_name
 from automm_distill.settings import LOSS_WEIGHTS
+from automm_distill.teacher_diagnosis import remark, sentence
 from automm_distill.text_table import TextTable, as_markdown, as_text
 
 SUMMARY = "summary.md"
@@ -104,8 +106,8 @@ def markdown(row: Row) -> str:
 
 def _sections(row: Row) -> Iterator[str]:
     yield f"# {_title(row)}"
-    settings = row["settings"]
-    yield f"Task: {row['task']}. Teacher `{settings['teacher_model']}`, student `{settings['student_model']}`."
+    teacher, student = _models(row)
+    yield f"Task: {row['task']}. Teacher `{teacher}`, student `{student}`."
     yield _losses(row)
     yield f"**{verdict(row)}**"
     yield from _caveats(row)
@@ -119,6 +121,9 @@ def _sections(row: Row) -> Iterator[str]:
         yield "## Loss terms"
         yield as_markdown(_loss_table(terms))
         yield from advice(row)
+    if "teacher_diagnosis" in row:  # older rows have none
+        yield "## Teacher"
+        yield from filter(None, (sentence(row["teacher_diagnosis"]), remark(row["teacher_diagnosis"])))
     yield "## Speed-up of the student over the teacher"
     yield _speed_text(row)
     yield "## Training time"
@@ -132,9 +137,14 @@ def _sections(row: Row) -> Iterator[str]:
 
 
 def _title(row: Row) -> str:
+    models = " -> ".join(name.rstrip("/").rsplit("/", 1)[-1] for name in _models(row))
+    return f"{_short_task(row)}, seed {row['settings']['seed']}: {models}"
+
+
+def _models(row: Row) -> tuple[str, str]:
+    """The names of teacher and student; rows before 0.5 have no layers."""
     settings = row["settings"]
-    models = " -> ".join(settings[f"{role}_model"].rstrip("/").rsplit("/", 1)[-1] for role in ("teacher", "student"))
-    return f"{_short_task(row)}, seed {settings['seed']}: {models}"
+    return settings["teacher_model"], student_name(settings["student_model"], row.get("student_layers", ()))
 
 
 def _short_task(row: Row) -> str:

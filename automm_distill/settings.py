@@ -6,8 +6,10 @@ The command line (``cli``), ``docs/flags.md`` (``flag_table``) and the checks be
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any
 
+from automm_distill import hidden_layers
 from automm_distill.errors import UserError
 from automm_distill.flag import Benchmark, Flag, canonical, check_range, flag, names
 from automm_distill.tasks import DEMO_LANGUAGES, DEMO_TASK, GLUE_TASKS, PAWSX_LANGUAGES, Task, pawsx_task
@@ -18,6 +20,9 @@ DISTILLATION = "distillation (the student minimises the weighted sum of these lo
 MACHINE = "machine"
 OUTPUT = "cache and output"
 
+# What --unlabelled_path takes besides files and folders.
+TEST, REST = "test", "rest"
+
 # Accepted spelling -> the one spelling that results, sweeps and reports compare.
 CLASS_LOSSES = {"cross_entropy": "cross_entropy", "mean_square_error": "mean_square_error", "mse": "mean_square_error"}
 FEATURE_LOSSES = {
@@ -27,6 +32,18 @@ FEATURE_LOSSES = {
     "cosine": "cosine_distance",
 }
 PRECISIONS = {"auto": "auto", "16": "16", "16-mixed": "16", "bf16": "bf16", "bf16-mixed": "bf16", "32": "32"}
+
+
+# What --preset puts in place of the defaults. "strong" was chosen on hold-out rows (docs/students.md).
+PRESETS: dict[str, dict[str, Any]] = {
+    "published": {},
+    "strong": {
+        "temperature": 2.0,
+        "temperature_scaling": "squared",
+        "output_feature_loss_weight": 0.0,
+        "hidden_states_loss_weight": 1.0,
+    },
+}
 
 
 def _weight(term: str, default: float, help: str) -> Any:
@@ -95,17 +112,48 @@ class Settings:
         shown_default="all",
     )
 
+    unlabelled_path: tuple[str, ...] = flag(
+        "rows without labels, for the student to learn from by the teacher's outputs: files, or folders of files, with "
+        "the task's columns; test is GLUE's own test split, rest the training rows that --max_train_rows leaves out",
+        DATA,
+        default=(),
+        kind="paths",
+        words=(TEST, REST),
+        shown_default="none",
+        metavar="PATH",
+    )
+    unlabelled_rows: int | None = flag(
+        "keep this many of the unlabelled rows, at random",
+        DATA,
+        default=None,
+        minimum=1,
+        hint="or leave it out",
+        unit="rows",
+        shown_default="all",
+    )
+
     teacher_model: str = flag(
         "checkpoint that becomes the teacher: a name on the Hugging Face hub (owner/name[@revision]) or a local folder",
         TRAINING,
         kind="model",
         metavar="NAME",
     )
-    student_model: str = flag(
-        "checkpoint of baseline and student; best of the teacher's family",
+    student_model: str | None = flag(
+        "checkpoint of baseline and student; best of the teacher's family; with --student_layers the teacher's, unless "
+        "one is given",
         TRAINING,
         kind="model",
         metavar="NAME",
+    )
+    student_layers: str | None = flag(
+        "make baseline and student of some layers only: of --student_model, or if that is not given of the teacher, "
+        "the student of the fine-tuned one, the baseline of its checkpoint; 3 takes three spread over the depth, "
+        "first:3 the first three; layers themselves are counted from 0 (0,2,4; a single one: 2,)",
+        TRAINING,
+        default=None,
+        kind="layers",
+        shown_default="all",
+        metavar="LAYERS",
     )
     teacher_max_epochs: int = flag("most epochs of the teacher", TRAINING, default=10, minimum=1, unit="epochs")
     max_epochs: int = flag(
@@ -157,8 +205,26 @@ class Settings:
     train_nodistill: bool = flag(
         "train the baseline; without it there is no gain and no distillation ratio", TRAINING, default=True
     )
+    match_steps: bool = flag(
+        "train the baseline for as many optimizer steps as the student, whose epochs are longer by the unlabelled "
+        "rows; false gives both the same epochs",
+        TRAINING,
+        default=True,
+    )
     seed: int = flag("seed of the hold-out and of all three fits", TRAINING, default=123, minimum=0, maximum=2**32 - 1)
 
+    preset: str = flag(
+        "defaults of the flags below: published are AutoGluon's; strong sets "
+        + ", ".join(
+            f"--{name} {value:g}" if isinstance(value, float) else f"--{name} {value}"
+            for name, value in PRESETS["strong"].items()
+        )
+        + " (docs/students.md); a flag that is given wins",
+        DISTILLATION,
+        default="published",
+        choices=names(*PRESETS),
+        changes_result=False,
+    )
     temperature: float = flag(
         "divides both logits in the soft label loss; a regression has none", DISTILLATION, default=5.0, above=0
     )
@@ -180,6 +246,16 @@ class Settings:
     )
     rkd_angle_loss_weight: float = _weight(
         "rkd_angle", 0.0, "weight of relational angles within a batch (Park et al. 2019)"
+    )
+    hidden_states_loss_weight: float = _weight(
+        "hidden_states", 0.0, "weight of the distance between normalised hidden states (Sun et al. 2019)"
+    )
+    hidden_states_layers: str = flag(
+        "which layers' hidden states are compared: even spreads the student's over the teacher's depth, last takes the "
+        "last of both, 0:1,1:3 pairs the student's layers with the teacher's, counted from 0; compared are the first "
+        "tokens, or with --teacher_outputs online all",
+        DISTILLATION,
+        default=hidden_layers.EVEN,
     )
     soft_label_loss_type: str | None = flag(
         "form of the soft label loss",
@@ -290,6 +366,8 @@ class Settings:
                 check_range(name, declared, value)
                 object.__setattr__(self, name, canonical(declared, _FIELD_TYPES[name], value))
         self._check_demo()
+        if self.student_model is None and self.student_layers is None:
+            raise UserError("--student_model: needs a checkpoint, unless --student_layers takes layers of the teacher")
         if self.benchmark == "glue" and not self.demo and self.glue_task is None:
             object.__setattr__(self, "glue_task", "qnli")
         if not any(self.loss_weights.values()):
@@ -297,6 +375,8 @@ class Settings:
                 f"all loss weights are 0: set at least one of {', '.join(map('--{}'.format, LOSS_WEIGHTS))}"
             )
         self._resolve_losses()
+        self._check_hidden_states()
+        self._check_unlabelled()
         self._require_enough_rows_to_relate()
 
     def _check_demo(self) -> None:
@@ -310,6 +390,22 @@ class Settings:
         if foreign:
             raise UserError(f"{', '.join(foreign)}: --demo has rows in {', '.join(DEMO_LANGUAGES)} only")
 
+    def _check_unlabelled(self) -> None:
+        if not self.unlabelled_path:
+            return
+        if REST in self.unlabelled_path and self.max_train_rows is None:
+            raise UserError(
+                f"--unlabelled_path {REST}: means the training rows that --max_train_rows leaves out; give it too"
+            )
+        task = self.tasks[0]
+        if TEST in self.unlabelled_path and not task.unlabelled_splits:
+            raise UserError(f"--unlabelled_path {TEST}: models are scored on the test rows of {task.name}; name a file")
+        if not any(weight for term, weight in self.loss_weights.items() if term != "hard_label"):
+            raise UserError(
+                "--unlabelled_path: with --hard_label_weight alone nothing is learnt from rows without a label; give "
+                "another loss a weight, or leave the rows out"
+            )
+
     def _resolve_losses(self) -> None:
         regression = self.tasks[0].is_regression
         for name in ("soft_label_loss_type", "softmax_regression_loss_type"):
@@ -318,6 +414,14 @@ class Settings:
         if self.soft_label_loss_type is None:
             by_problem = "mean_square_error" if regression else "cross_entropy"
             object.__setattr__(self, "soft_label_loss_type", by_problem)
+
+    def _check_hidden_states(self) -> None:
+        object.__setattr__(self, "hidden_states_layers", hidden_layers.canonical(self.hidden_states_layers))
+        if self.hidden_states_loss_weight and self.teacher_outputs == "online" and self.aug_scale:
+            raise UserError(
+                "--hidden_states_loss_weight compares all tokens with --teacher_outputs online, and --aug_scale "
+                "changes those of the student only; use --teacher_outputs cached or --aug_scale 0"
+            )
 
     def _require_enough_rows_to_relate(self) -> None:
         for name, needed, what in (
@@ -367,12 +471,19 @@ def identity(values: Mapping[str, Any], *, is_regression: bool) -> dict[str, Any
     """Of settings by name, as a row of ``results.jsonl`` keeps them, those that can change a run's result.
 
     Where data and checkpoints lie, and on which device the run was, is not part of it; nor is what a loss without
-    weight, or a regression, does not use. Names that this version does not know stay.
+    weight, or a regression, does not use, nor what is said of unlabelled rows where there are none. The layers of a
+    student are a part of its checkpoint; that it is None stays, since a student that is made of the fine-tuned teacher
+    is known by no checkpoint. Names that this version does not know stay.
     """
     unused = {name for name, declared in FLAGS.items() if not declared.changes_result}
-    unused.update(("dataset_path", "teacher_model", "student_model", "num_gpu", "precision"))
+    unused.update(("dataset_path", "teacher_model", "student_layers", "num_gpu", "precision"))
+    if values["student_model"] is not None:
+        unused.add("student_model")
     unused.update(_without_effect(values, is_regression=is_regression))
-    return {name: value for name, value in values.items() if name not in unused}
+    unlabelled = values.get("unlabelled_path")
+    kinds = sorted({each if each in (TEST, REST) else "files" for each in unlabelled or ()})
+    known = {name: value for name, value in values.items() if name not in (*unused, "unlabelled_path")}
+    return known | ({"unlabelled_path": tuple(kinds)} if kinds else {})
 
 
 def _without_effect(values: Mapping[str, Any], *, is_regression: bool) -> dict[str, str]:
@@ -384,6 +495,8 @@ def _without_effect(values: Mapping[str, Any], *, is_regression: bool) -> dict[s
         reasons.update(dict.fromkeys(("temperature", "temperature_scaling"), "a regression has no temperature"))
     if values.get("teacher_outputs") == "online":
         reasons["teacher_outputs_precision"] = "--teacher_outputs online keeps none"
+    if not values.get("unlabelled_path"):
+        reasons.update(dict.fromkeys(("unlabelled_rows", "match_steps"), "--unlabelled_path is not given"))
     return reasons
 
 
@@ -394,6 +507,7 @@ _USED_BY_LOSS = {
     "soft_label_weight": ("temperature", "temperature_scaling", "soft_label_loss_type"),
     "softmax_regression_weight": ("softmax_regression_loss_type",),
     "output_feature_loss_weight": ("output_feature_loss_type",),
+    "hidden_states_loss_weight": ("hidden_states_layers",),
 }
 
 SCRIPT_DEFAULTS: dict[Benchmark, dict[str, Any]] = {
@@ -415,31 +529,48 @@ SCRIPT_DEFAULTS: dict[Benchmark, dict[str, Any]] = {
     },
 }
 
-# What --demo puts in place of the defaults: checkpoints of its own, a schedule for networks that start from noise, and
-# single precision, in which networks of this size train faster on a CPU.
+# What --demo puts in place of the defaults: a checkpoint of its own, whose first layer is the student, a schedule for
+# networks that start from noise, and single precision, in which networks of this size train faster on a CPU.
 DEMO_DEFAULTS: dict[str, Any] = {
     "dataset_path": None,
     "precision": "32",
     "teacher_model": "demo-teacher",
-    "student_model": "demo-student",
-    "teacher_learning_rate": 2e-3,
-    "student_learning_rate": 2e-3,
+    "student_model": None,
+    "student_layers": "1",
+    "teacher_learning_rate": 1e-3,
+    "student_learning_rate": 1e-3,
     "batch_size": 32,
-    "max_epochs": 8,
-    "teacher_max_epochs": 12,
+    "max_epochs": 5,
+    "teacher_max_epochs": 16,
     "output_folder": "results/demo",
 }
 
 
-def defaults(benchmark: Benchmark, *, demo: bool = False) -> dict[str, Any]:
-    """``{field: value}`` of a script called without flags, or with ``--demo`` alone."""
+def defaults(benchmark: Benchmark, given: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """``{field: value}`` of a script that is called with the flags ``given``, some of which change others' defaults.
+
+    Flags that were given have theirs too, which :func:`with_defaults` replaces by what was given.
+    """
     shared = {item.name: item.default for item in fields(Settings) if item.name in flags_of(benchmark)}
-    script = SCRIPT_DEFAULTS[benchmark]
-    if demo:
-        script = script | DEMO_DEFAULTS
+    values = shared | SCRIPT_DEFAULTS[benchmark]
+    if given.get("demo"):
+        values |= DEMO_DEFAULTS
+        if "student_model" in given:
+            values["student_layers"] = None
         if benchmark == "pawsx":
-            script = script | {"pawsx_teacher_tasks": DEMO_LANGUAGES, "pawsx_student_tasks": DEMO_LANGUAGES}
-    return shared | script
+            values |= {"pawsx_teacher_tasks": DEMO_LANGUAGES, "pawsx_student_tasks": DEMO_LANGUAGES}
+    values |= PRESETS.get(given.get("preset", "published"), {})
+    if given.get("student_layers") is not None:
+        values["student_model"] = None
+    return values
+
+
+def with_defaults(benchmark: Benchmark, given: Mapping[str, Any]) -> Settings:
+    """The settings of a script that is called with the flags ``given``: what was given wins over every default.
+
+    :raises UserError: see :class:`Settings`.
+    """
+    return Settings(benchmark=benchmark, **{**defaults(benchmark, given), **given})
 
 
 def flags_of(benchmark: Benchmark) -> dict[str, Flag]:

@@ -13,7 +13,8 @@ class Task:
 
     ``text_columns`` are in reading order; the models see them as ``sentence1`` and ``sentence2`` (or ``sentence``)
     because AutoGluon joins columns in the order of their names, which would put MNLI's hypothesis before its premise.
-    ``metrics[0]`` is the headline, the one that the distillation ratio is quoted for.
+    ``metrics[0]`` is the headline, the one that the distillation ratio is quoted for. ``unlabelled_splits`` are those
+    whose labels GLUE keeps secret; no model is scored on them.
 
     Column names are the hub's. Where the files of the official archive have others, ``archive_columns`` pairs each
     with the hub's; where they have no header line, ``archive_header`` names all columns.
@@ -28,6 +29,7 @@ class Task:
     metrics: tuple[str, ...] = ("accuracy",)
     tuning_split: str | None = None
     test_splits: tuple[tuple[str, str], ...] = (("test", "validation"),)
+    unlabelled_splits: tuple[str, ...] = ()
     archive_columns: tuple[tuple[str, str], ...] = ()
     archive_header: tuple[str, ...] = ()
 
@@ -68,9 +70,8 @@ class Task:
 
 
 def _glue(name: str, *text_columns: str, **changes: Any) -> Task:
-    return Task(
-        name=name, hub_id="nyu-mll/glue", config=changes.pop("config", name), text_columns=text_columns, **changes
-    )
+    values = {"config": name, "unlabelled_splits": ("test",), **changes}
+    return Task(name=name, hub_id="nyu-mll/glue", text_columns=text_columns, **values)
 
 
 _ENTAILMENT = ("entailment", "not_entailment")
@@ -81,6 +82,7 @@ _MNLI = _glue(
     "hypothesis",
     classes=("entailment", "neutral", "contradiction"),
     test_splits=(_MATCHED, _MISMATCHED),
+    unlabelled_splits=("test_matched", "test_mismatched"),
     archive_columns=(("sentence1", "premise"), ("sentence2", "hypothesis"), ("gold_label", "label")),
 )
 
@@ -88,8 +90,8 @@ GLUE_TASKS: dict[str, Task] = {
     task.name: task
     for task in (
         _MNLI,
-        replace(_MNLI, name="mnlim", test_splits=(_MATCHED,)),
-        replace(_MNLI, name="mnlimm", test_splits=(_MISMATCHED,)),
+        replace(_MNLI, name="mnlim", test_splits=(_MATCHED,), unlabelled_splits=("test_matched",)),
+        replace(_MNLI, name="mnlimm", test_splits=(_MISMATCHED,), unlabelled_splits=("test_mismatched",)),
         _glue(
             "qqp",
             "question1",

@@ -52,7 +52,7 @@ def finetune_or_load(role: str, context: RunContext) -> TrainedModel:
     settings = context.settings
     options, recipe, path = _entry(role, context)
     context.entries_in_use.enter_context(cache.in_use(path))
-    name = settings.teacher_model if role == "teacher" else settings.student_model
+    name = context.model_name(role)
     rows = f"{len(context.data(role).train):,}"
 
     def build(folder: Path) -> Mapping[str, Any]:
@@ -99,8 +99,10 @@ def is_cached(role: str, context: RunContext) -> bool:
 def teacher_targets(teacher: TrainedModel, context: RunContext) -> Teacher:
     """The teacher as the student's fit takes it: with its outputs for the training rows, from disk or put there."""
     assert teacher.predictor is not None
+    layers = context.student.layers if context.settings.student_model is None else ()
+    compared = [layer for _, layer in context.hidden_layers]
     if context.settings.teacher_outputs == "online":
-        return Teacher(teacher.predictor)
+        return Teacher(teacher.predictor, layers=layers, compared_layers=compared)
     precision = context.device.precision
     recipe = {
         "teacher": teacher.training_info["weights_hash"],
@@ -109,6 +111,7 @@ def teacher_targets(teacher: TrainedModel, context: RunContext) -> Teacher:
         "precision": context.settings.teacher_outputs_precision,
         "training_format": TRAINING_FORMAT,
         "versions": library_versions(),
+        **({"layers": compared} if compared else {}),
     }
     path = context.cache_folder / f"outputs-{cache.fingerprint(recipe)}"
     context.entries_in_use.enter_context(cache.in_use(path))
@@ -117,19 +120,19 @@ def teacher_targets(teacher: TrainedModel, context: RunContext) -> Teacher:
             lambda: teacher_outputs.get_or_compute(
                 path,
                 recipe,
-                context.splits.student.train,
-                lambda rows: teacher.predictor.outputs(rows, precision),  # type: ignore[union-attr]
+                context.distillation_rows,
+                lambda rows: teacher.predictor.outputs(rows, precision, compared),  # type: ignore[union-attr]
             )
         )
     teacher.seconds["teacher_outputs"] = seconds
     teacher.training_info["outputs_path"] = str(path.resolve())
-    return Teacher(teacher.predictor, outputs)
+    return Teacher(teacher.predictor, outputs, layers=layers, compared_layers=compared)
 
 
 def distill(targets: Teacher, run_folder: Path, context: RunContext) -> TrainedModel:
     """The student, trained anew in every run and left in ``run_folder``."""
     settings = context.settings
-    losses = automm.distillation_spec(settings, context.task)
+    losses = automm.distillation_spec(settings, context.task, context.hidden_layers)
     options = automm.fit_options(
         settings,
         context.device,
@@ -140,13 +143,17 @@ def distill(targets: Teacher, run_folder: Path, context: RunContext) -> TrainedM
         token_cache=context.cache_folder,
     )
     data = context.data("student")
-    log.info("distilling the student: %s, %s rows", settings.student_model, f"{len(data.train):,}")
+    unlabelled = context.splits.unlabelled
+    rows = f"{len(data.train):,} rows" + (f" and {len(unlabelled):,} unlabelled" if unlabelled is not None else "")
+    log.info("distilling the student: %s, %s", context.model_name("student"), rows)
     with (
         explained("student", settings, context.device.precision),
         cache.locked(run_folder, disposable=True),
         cache.staged(run_folder) as partial,
     ):
-        training_info, seconds = _timed(lambda: automm.fit(partial / "student", data, context.task, options, targets))
+        training_info, seconds = _timed(
+            lambda: automm.fit(partial / "student", data, context.task, options, targets, unlabelled)
+        )
     warn_if_diverged("student", training_info, settings, context.device.precision)
     student = _load_predictor(run_folder / "student", context)
     training_info |= {"seconds": seconds, "path": str((run_folder / "student").resolve())}
@@ -189,6 +196,7 @@ def _entry(role: str, context: RunContext) -> tuple[FitOptions, dict[str, Any], 
         str(checkpoint.path),
         role,
         max_tokens=checkpoint.max_tokens,
+        rows_per_epoch=rows if (rows := context.epoch_rows(role)) > len(context.data(role).train) else None,
         token_cache=context.cache_folder,
     )
     recipe = cache_recipe(role, task, context.data(role), checkpoint, options)

@@ -17,6 +17,7 @@ import pandas as pd
 from lightning.pytorch.strategies import Strategy
 
 from automm_distill import automm, teacher_outputs
+from automm_distill.automm.fit_options import AUTOGLUON_LOSSES
 from automm_distill.automm.lightning_modules import FineTuneModule
 from automm_distill.devices import choose_device, prepare_arithmetic
 from automm_distill.evaluation.metrics import predicted_labels
@@ -46,7 +47,8 @@ def settings_for(job: Job, variant: Variant) -> Settings:
         "verbosity": "quiet",
     }
     if job["all_losses"]:
-        changes |= dict.fromkeys(LOSS_WEIGHTS, 0.1)
+        weights = [name for name, term in LOSS_WEIGHTS.items() if term in AUTOGLUON_LOSSES]
+        changes |= dict.fromkeys(weights, 0.1)
     return Settings(benchmark="glue", **(defaults("glue") | changes | dict(variant.settings)))
 
 
@@ -63,7 +65,7 @@ def run(job: Job) -> dict[str, Any]:
         automm.fit(Path(job["teacher"]), data, task, options)
         return {}
     losses = automm.distillation_spec(settings, task) if variant.distils else None
-    options = automm.fit_options(settings, device, settings.student_model, "student", losses)
+    options = automm.fit_options(settings, device, job["student_model"], "student", losses)
     if settings.compile:
         options = replace(options, compile=True)  # also on a CPU, where a run would not
     teacher = automm.load(Path(job["teacher"]), task, verbosity="quiet") if variant.distils else None

@@ -27,7 +27,7 @@ from automm_distill import logs
 from automm_distill.command import DONE, Parser, guarded
 from automm_distill.errors import TrainingError
 from automm_distill.evaluation import scores
-from automm_distill.inputs.demo import STUDENT, TEACHER, make_checkpoint
+from automm_distill.inputs.demo import TEACHER, Shape, make_checkpoint
 from automm_distill.inputs.rows.raw_rows import read_splits
 from automm_distill.inputs.rows.splits import load_splits
 from automm_distill.settings import Settings, defaults
@@ -103,7 +103,7 @@ def benchmark(args: argparse.Namespace) -> int:
 def first_steps(name: str, source: Path, folder: Path, shares: Sequence[float]) -> Iterator[Run]:
     """A cold and a warm run for each share of the rows."""
     sentences = make_rows(name, source, folder, shares)
-    for model, shape, seed in (("teacher", TEACHER, 1), ("student", STUDENT, 2)):
+    for model, shape, seed in (("teacher", TEACHER, 1), ("student", Shape(layers=1, width=32, heads=4), 2)):
         make_checkpoint(folder / model, sentences, shape, seed)
     for share in shares:
         for state, rate in (("cold", "1e-4"), ("warm", "2e-4")):

@@ -12,6 +12,7 @@ from automm_distill.flag import Benchmark
 from automm_distill.inputs import demo
 from automm_distill.settings import Settings, defaults
 
+TEACHER_LAYERS, STUDENT_LAYERS = 2, 1
 SENTENCES = demo.make_pairs(demo.LANGUAGES["en"], 400, seed=5)
 GERMAN = demo.make_pairs(demo.LANGUAGES["de"], 400, seed=6)
 
@@ -42,10 +43,10 @@ def checkpoints(tmp_path_factory) -> Path:
     """A folder with ``teacher`` (2 layers, width 32) and ``student`` (1 layer, width 16)."""
     folder = tmp_path_factory.mktemp("checkpoints")
     texts = [text for pairs in (SENTENCES, GERMAN) for column in ("sentence1", "sentence2") for text in pairs[column]]
-    demo.make_checkpoint(folder / "teacher", texts, demo.Shape(layers=2, width=32, heads=2), seed=1)
+    demo.make_checkpoint(folder / "teacher", texts, demo.Shape(layers=TEACHER_LAYERS, width=32, heads=2), seed=1)
     # A tokenizer of its own: other words, other numbers.
     demo.make_checkpoint(
-        folder / "student", [*texts, "an apple a day"], demo.Shape(layers=1, width=16, heads=2), seed=2
+        folder / "student", [*texts, "an apple a day"], demo.Shape(layers=STUDENT_LAYERS, width=16, heads=2), seed=2
     )
     return folder
 

@@ -4,13 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from automm_distill import automm, teacher_outputs
+from automm_distill import automm, hidden_layers, teacher_outputs
 from automm_distill.automm import FitOptions, Predictor, Teacher
 from automm_distill.devices import Device
 from automm_distill.inputs.rows.splits import TrainValidation
 from automm_distill.tasks import GLUE_TASKS
 
-from .conftest import SENTENCES, make_settings
+from .conftest import SENTENCES, STUDENT_LAYERS, TEACHER_LAYERS, make_settings
 
 CPU = Device(num_gpus=0, precision="32", name="CPU", threads=2)
 FRAME = SENTENCES.rename(columns={"idx": "id"}).astype({"id": str})
@@ -39,7 +39,8 @@ def make_options(
     """
     short = {"glue_task": "rte", "max_epochs": 1, "teacher_max_epochs": 1, "batch_size": 32, "seed": 1}
     settings_of_fit = make_settings(**(short | {"verbosity": "quiet"} | settings))
-    losses = automm.distillation_spec(settings_of_fit, settings_of_fit.tasks[0]) if role == "student" else None
+    pairs = hidden_layers.resolve(settings_of_fit.hidden_states_layers, STUDENT_LAYERS, TEACHER_LAYERS)
+    losses = automm.distillation_spec(settings_of_fit, settings_of_fit.tasks[0], pairs) if role == "student" else None
     checkpoint = checkpoints / ("teacher" if role == "teacher" else "student")
     options = automm.fit_options(settings_of_fit, device, str(checkpoint), role, losses)
     return replace(options, hyperparameters={**options.hyperparameters, **(hyperparameters or {})})
@@ -47,9 +48,12 @@ def make_options(
 
 def cached(predictor: Predictor, rows: TrainValidation, folder: Path) -> Teacher:
     """The teacher as a student learns from it by default: with its outputs on disk."""
-    recipe = {"columns": predictor.task.model_columns, "precision": "32"}
-    outputs = teacher_outputs.get_or_compute(folder / "outputs", recipe, rows.train, predictor.outputs)
-    return Teacher(predictor, outputs)
+    layers = list(range(TEACHER_LAYERS))[-STUDENT_LAYERS:]
+    recipe = {"columns": predictor.task.model_columns, "precision": "32", "layers": layers}
+    outputs = teacher_outputs.get_or_compute(
+        folder / "outputs", recipe, rows.train, lambda frame: predictor.outputs(frame, layers=layers)
+    )
+    return Teacher(predictor, outputs, compared_layers=layers)
 
 
 def distill(predictor: Predictor, checkpoints: Path, folder: Path, **settings: Any) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def leave_run(
         settings,
         task,
         Splits(fold, fold, tests, fingerprint=f"{len(frame)} rows"),
-        *(Checkpoint(Path(model), f"of {model}", 1) for model in (settings.teacher_model, settings.student_model)),
+        *(Checkpoint(Path(str(model)), f"of {model}", 1) for model in (settings.teacher_model, settings.student_model)),
         Device(0, "32", "CPU", 1),
         started=0.0,
     )

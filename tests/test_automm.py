@@ -19,7 +19,7 @@ from automm_distill.automm.tokenized_rows import Rows
 from automm_distill.devices import Device
 from automm_distill.errors import TrainingError, UserError
 from automm_distill.inputs.rows.splits import TrainValidation
-from automm_distill.losses import DistillationLoss
+from automm_distill.losses import HIDDEN_STATES, DistillationLoss
 from automm_distill.settings import LOSS_WEIGHTS
 from automm_distill.tasks import GLUE_TASKS
 
@@ -96,6 +96,7 @@ def test_a_loss_weight_reaches_its_loss(teacher, checkpoints, tmp_path, monkeypa
 
 # --- Distillation --------------------------------------------------------------------------------------------------
 
+AUTOGLUONS = [name for name, term in LOSS_WEIGHTS.items() if term != HIDDEN_STATES]
 EACH_ALONE = [("rte", (weight,)) for weight in LOSS_WEIGHTS]
 ALL_TOGETHER = [(name, tuple(LOSS_WEIGHTS)) for name in LABELS]
 
@@ -124,6 +125,13 @@ def test_each_loss_alone_and_all_together_train_without_nan(teachers, checkpoint
     logged = read_events(tmp_path / "student").Tags()["scalars"]
     assert {f"{kind}/{term}" for kind in kinds for term in terms} <= set(logged)
     assert np.isfinite(load(tmp_path / "student", name).predict(FRAME[:8])).all()
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_kept_outputs_give_the_teachers_predictions(teachers, tmp_path, name):
+    predictor, rows = load(teachers / name, name), rows_of(name)
+    for targets in (cached(predictor, rows, tmp_path), Teacher(predictor)):
+        assert targets.predict(rows.train[::-3]) == pytest.approx(predictor.predict(rows.train[::-3]), abs=1e-5)
 
 
 def test_distillation_leaves_the_teacher_unchanged_and_saves_the_student_only(teacher, checkpoints, tmp_path):
@@ -178,7 +186,7 @@ def test_student_of_cached_outputs_equals_the_student_of_the_running_teacher(
         batch_size=16,
         per_gpu_batch_size=8,
         length_grouping=grouping,
-        **dict.fromkeys(LOSS_WEIGHTS, 1.0),
+        **dict.fromkeys(AUTOGLUONS, 1.0),  # hidden states are of other tokens online
     )
     for kind, targets in (("cached", cached(predictor, rows, tmp_path)), ("online", Teacher(predictor))):
         automm.fit(tmp_path / kind, rows, GLUE_TASKS[name], options, targets)
@@ -208,7 +216,7 @@ def test_teacher_with_another_label_scale_is_mapped(teachers, checkpoints, tmp_p
     half = TrainValidation(whole.train[whole.train["label"] >= 2.5], whole.validation)
     options = make_options(checkpoints, "student", glue_task="stsb")
     automm.fit(tmp_path / "student", half, GLUE_TASKS["stsb"], options, Teacher(load(teachers / "stsb", "stsb")))
-    ((_, _, _, map_logits),) = seen
+    ((_, _, _, map_logits, _),) = seen
     points = whole.train["label"].to_numpy()[:5]
     standardised = (points - whole.train["label"].mean()) / whole.train["label"].std(ddof=0)
     expected = (points - half.train["label"].mean()) / half.train["label"].std(ddof=0)
@@ -296,7 +304,7 @@ def test_augmentation_changes_a_row_at_each_reading_but_never_the_targets(teache
     assert np.array_equal(rows.lengths, clean.lengths), "batches are grouped by the lengths of the original rows"
     for source in (Teacher(teacher), cached(teacher, ROWS, tmp_path)):
         targets = source.targets_for(ROWS.train)
-        logits, _ = targets.batch_targets(targets.batch([0, 1]))
+        logits = targets.batch_targets(targets.batch([0, 1])).logits
         assert logits.numpy() == pytest.approx(teacher.outputs(ROWS.train[:2])[0], abs=1e-5)
 
 
@@ -404,7 +412,7 @@ def test_student_trains_in_mixed_precision(teacher, checkpoints, tmp_path, onlin
     """The autocast fit of a CPU with bf16, much like that of a GPU."""
     loss_terms = {}
     for name, device in (("single", CPU), ("mixed", BF16_CPU)):
-        options = make_options(checkpoints, "student", device=device, **dict.fromkeys(LOSS_WEIGHTS, 1.0))
+        options = make_options(checkpoints, "student", device=device, **dict.fromkeys(AUTOGLUONS, 1.0))
         targets = Teacher(teacher) if online else cached(teacher, ROWS, tmp_path)
         loss_terms[name] = automm.fit(tmp_path / name, ROWS, RTE, options, targets)["loss_terms"]
     for term, row in loss_terms["single"].items():

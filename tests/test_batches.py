@@ -27,6 +27,20 @@ def test_every_row_comes_once_per_epoch_in_another_order(rows, grouped):
         assert second != first
 
 
+@pytest.mark.parametrize("size", [100, 250, 1000])
+@pytest.mark.parametrize("grouped", [True, False])
+def test_in_a_longer_epoch_every_row_comes_equally_often(size, grouped):
+    """But for the last round, which takes as many as are missing."""
+    lengths = np.random.default_rng(0).integers(5, 100, 100)
+    sampler = LengthGroupedSampler(lengths, 8, seed=1, grouped=grouped, size=size)
+    order = sampler.order()
+    assert len(order) == len(sampler) == size
+    counts = np.bincount(order, minlength=100)
+    assert (counts.min(), counts.max()) == (size // 100, -(-size // 100))
+    same = LengthGroupedSampler(lengths, 8, seed=1, grouped=grouped, size=50)
+    assert sorted(same.order()) == list(range(100)), "no row is left out"
+
+
 def test_grouped_batches_need_little_padding_and_come_in_random_order():
     lengths = np.random.default_rng(0).geometric(0.02, 2000) + 3
     padded = {}

@@ -5,17 +5,18 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from automm_distill.cache import command as cache_command
 from automm_distill.cli import flags_without_effect, no_garbage_collection, parse_settings
+from automm_distill.errors import UserError
 from automm_distill.flag import Benchmark
 from automm_distill.losses import TERMS
 from automm_distill.report import command as report_command
-from automm_distill.settings import LOSS_WEIGHTS, Settings
+from automm_distill.settings import LOSS_WEIGHTS, Settings, identity
 from automm_distill.sweep import command as sweep_command
 from automm_distill.sweep import grid
 
@@ -31,7 +32,8 @@ FLAGS = """
     --dataset_path --demo --teacher_max_epochs --teacher_learning_rate --teacher_weight_decay --student_learning_rate
     --student_weight_decay --batch_size --per_gpu_batch_size --num_workers --max_train_rows --max_test_rows
     --length_grouping --compile --teacher_outputs --teacher_outputs_precision --output_folder --quiet --verbose
-    --temperature_scaling
+    --temperature_scaling --unlabelled_path --unlabelled_rows --match_steps --student_layers --preset
+    --hidden_states_loss_weight --hidden_states_layers
 """.split()
 
 
@@ -76,7 +78,7 @@ def test_published_defaults():
     glue, pawsx = parse("glue"), parse("pawsx")
     for settings in (glue, pawsx):
         assert (settings.seed, settings.temperature, settings.num_gpu) == (123, 5, -1)
-        assert [getattr(settings, weight) for weight in LOSS_WEIGHTS] == [0.1, 1, 0, 0.01, 0, 0]
+        assert [getattr(settings, weight) for weight in LOSS_WEIGHTS] == [0.1, 1, 0, 0.01, 0, 0, 0]
         assert (settings.max_epochs, settings.teacher_max_epochs) == (10, 10)
         assert (settings.batch_size, settings.per_gpu_batch_size, settings.aug_scale) == (128, 32, 0)
         assert (settings.resume, settings.train_nodistill, settings.time_limit) == (False, True, None)
@@ -162,11 +164,35 @@ def test_demo_brings_its_own_defaults_but_flags_win():
         ),
         (["--demo", "--glue_task", "rte"], "--glue_task rte: --demo brings its own task"),
         (["--demo", "--dataset_path", "x"], "--dataset_path x: --demo brings its own rows"),
+        (["--unlabelled_path"], "argument --unlabelled_path: expected at least one argument"),
+        (
+            ["--unlabelled_path", "rest"],
+            "--unlabelled_path rest: means the training rows that --max_train_rows leaves out",
+        ),
+        (["--demo", "--unlabelled_path", "test"], "--unlabelled_path test: models are scored on the test rows of demo"),
+        (["--unlabelled_rows", "0"], "--unlabelled_rows 0: needs 1 or more (or leave it out)"),
+        (["--match_steps", "perhaps"], "argument --match_steps: 'perhaps' is neither true nor false"),
+        (
+            ["--unlabelled_path", "a.csv", "--soft_label_weight", "0", "--output_feature_loss_weight", "0"],
+            "--unlabelled_path: with --hard_label_weight alone nothing is learnt from rows without a label",
+        ),
+        (["--student_layers", "0"], "--student_layers 0: needs 1 layer or more"),
+        (["--student_layers", "4,2"], "--student_layers 4,2: needs ascending layers, each once, such as 2,4"),
+        (["--student_layers", "half"], "--student_layers half: needs a number of layers (3: spread over the depth)"),
         (["--quiet", "--verbose"], "argument --verbose: not allowed with argument --quiet"),
     ],
 )
 def test_bad_values_are_refused_in_one_line(capsys, argv, line):
     assert line in refusal(capsys, "glue", *argv)
+
+
+def test_test_rows_of_pawsx_are_not_learnt_from(capsys):
+    error = refusal(capsys, "pawsx", "--unlabelled_path", "test")
+    assert "--unlabelled_path test: models are scored on the test rows of pawsx; name a file" in error
+
+
+def test_path_that_is_called_like_a_word_is_one():
+    assert parse("glue", "--unlabelled_path", "./test", "test", "a//b/").unlabelled_path == ("./test", "a/b", "test")
 
 
 @pytest.mark.parametrize("role", ["teacher", "student"])
@@ -192,7 +218,9 @@ SAME_RUNS = [
     ("glue", ["--output_folder", "./results"], []),
     ("glue", ["--temperature", "5"], []),
     ("glue", ["--rkd_angle_loss_weight", "-0"], []),
+    ("glue", ["--unlabelled_path", "b", "./a.csv", "b/"], ["--unlabelled_path", "a.csv", "b"]),
     ("pawsx", ["--pawsx_student_tasks", *"zh ko ja fr es de en".split()], []),
+    ("glue", ["--student_layers", " 0, 2 ,04"], ["--student_layers", "0,2,4"]),
 ]
 
 
@@ -225,6 +253,9 @@ def test_local_checkpoint_has_one_spelling(tmp_path, monkeypatch):
         ),
         (["--soft_label_weight", "0", "--temperature", "2"], ["--soft_label_weight", "0"]),
         (["--teacher_outputs", "online", "--teacher_outputs_precision", "16"], ["--teacher_outputs", "online"]),
+        (["--unlabelled_path", "a.csv"], ["--unlabelled_path", "b"]),  # the rows count, not where they are
+        (["--unlabelled_rows", "5", "--match_steps", "false"], []),
+        (["--student_layers", "3"], ["--student_layers", "0,2,4"]),  # the checkpoint that they lead to counts
     ],
 )
 def test_what_cannot_change_a_result_is_not_part_of_its_identity(argv, other):
@@ -242,10 +273,31 @@ def test_what_cannot_change_a_result_is_not_part_of_its_identity(argv, other):
         ["--output_feature_loss_type", "cosine"],
         ["--glue_task", "rte"],
         ["--teacher_outputs_precision", "16"],
+        ["--unlabelled_path", "test"],
+        ["--unlabelled_path", "a.csv"],
+        ["--student_layers", "3"],  # of the fine-tuned teacher, which no checkpoint tells
     ],
 )
 def test_what_can_change_a_result_is_part_of_its_identity(argv):
     assert parse("glue", *argv).identity != parse("glue").identity
+
+
+@pytest.mark.parametrize(
+    "argv", [["--unlabelled_rows", "5"], ["--match_steps", "false"], ["--unlabelled_path", "b", "test"]]
+)
+def test_identity_has_what_is_done_with_unlabelled_rows(argv):
+    assert (
+        parse("glue", "--unlabelled_path", "a.csv", *argv).identity
+        != parse("glue", "--unlabelled_path", "a.csv").identity
+    )
+
+
+def test_identity_is_that_of_earlier_versions_without_unlabelled_rows():
+    settings = parse("glue")
+    names = {"unlabelled_path", "unlabelled_rows", "match_steps"}
+    earlier = {name: value for name, value in asdict(settings).items() if name not in names}
+    assert settings.identity == identity(earlier, is_regression=False)
+    assert not names & set(settings.identity)
 
 
 @pytest.mark.parametrize(
@@ -298,6 +350,22 @@ def test_demo_leaves_no_trace_in_the_next_command_line():
     before = parse("glue")
     parse("glue", "--demo")
     assert parse("glue") == before
+
+
+@pytest.mark.parametrize("benchmark", SCRIPTS)
+@pytest.mark.parametrize("demo", [[], ["--demo"]])
+def test_layers_are_the_teachers_unless_a_student_is_given(benchmark, demo):
+    given = parse(benchmark, *demo, "--student_model", "bert")
+    assert (given.student_model, given.student_layers) == ("bert", None)
+    assert parse(benchmark, *demo).student_layers == ("1" if demo else None)
+    assert bool(parse(benchmark, *demo).student_model) == (not demo), "the demo's is made of its teacher"
+    assert parse(benchmark, *demo, "--student_layers", "2").student_model is None
+    assert parse(benchmark, *demo, "--student_layers", "2", "--student_model", "bert").student_model == "bert"
+
+
+def test_student_needs_a_checkpoint_or_layers():
+    with pytest.raises(UserError, match="--student_model: needs a checkpoint, unless --student_layers takes layers of"):
+        make_settings(student_model=None)
 
 
 def test_every_weight_belongs_to_one_loss():

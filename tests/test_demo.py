@@ -1,5 +1,7 @@
 """The demonstration: labels by construction, splits apart, a tokenizer that knows every word."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from transformers import AutoTokenizer
@@ -47,6 +49,8 @@ def test_no_pair_is_in_two_splits_and_the_tokenizer_knows_every_word(tmp_path, b
     settings = make_settings(**own, benchmark=benchmark, pawsx_teacher_tasks=("en",), pawsx_student_tasks=("en",))
     data, teacher, student = demo.prepare(settings, tmp_path)
     assert student == "my-student", "a checkpoint that the user names is kept"
+    _, _, student = demo.prepare(replace(settings, student_model=None, student_layers="1"), tmp_path)
+    assert student is None, "it is made of the teacher's layers"
     assert sorted(path.name for path in data.iterdir()) == configs
     tokenizer = AutoTokenizer.from_pretrained(teacher)
     for config in configs:

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
-from automm_distill import __version__, automm, cache, experiment, training
+from automm_distill import __version__, automm, cache, experiment, teacher_diagnosis, training
 from automm_distill.cli import run_script
 from automm_distill.devices import choose_device
 from automm_distill.evaluation import scores, speed
@@ -91,6 +91,12 @@ def test_glue_run_ends_in_a_table_a_row_and_a_student_that_a_new_process_loads(f
         assert ratio["value"] == pytest.approx(expected)
 
     assert set(row["validation"]["accuracy"]) == {"teacher", "baseline", "student"}
+    diagnosis = row["teacher_diagnosis"]
+    assert diagnosis["rows"] == {"training": row["rows"]["teacher"]["train"], "validation": 24}
+    assert diagnosis["score"]["validation"] == row["validation"]["accuracy"]["teacher"]
+    said = teacher_diagnosis.sentence(diagnosis)
+    assert said in captured.err.partition("distilling the student")[0], "before its time is spent"
+    assert f"## Teacher\n\n{said}\n" in summary
     assert row["settings"]["glue_task"] == "rte"
     assert (row["version"], row["training_format"]) == (__version__, TRAINING_FORMAT)
     assert set(row["cache_entries"]) == {path.name for path in (tmp_path / "cache").iterdir() if path.is_dir()}
@@ -154,12 +160,16 @@ def test_online_teacher_makes_the_same_student(flags, tmp_path):
     assert np.stack(cached["student_probabilities"]) == pytest.approx(
         np.stack(online["student_probabilities"]), abs=1e-5
     )
+    for number in ("score", "entropy", "entropy_at_temperature"):
+        of_cached, of_online = (row["teacher_diagnosis"][number] for row in rows(tmp_path))
+        assert of_cached == pytest.approx(of_online, abs=0.02), "bf16, where the CPU has it, and single precision"
 
 
 def test_regression_reports_both_correlations(flags, tmp_path):
     assert glue("--glue_task", "stsb", *flags) == 0
     (row,) = rows(tmp_path)
     assert list(row["scores"]["test"]) == ["pearson", "spearman"]
+    assert list(row["teacher_diagnosis"]["score"]) == ["training", "validation"]
     frame = pd.read_parquet(row["paths"]["predictions"])
     assert frame["student"].corr(frame["label"]) == pytest.approx(row["scores"]["test"]["pearson"]["student"])
 
@@ -184,6 +194,8 @@ def test_pawsx_compares_on_the_students_languages(flags, tmp_path):
     one, two = rows(tmp_path)
     assert list(one["scores"]) == ["de"]
     assert one["rows"]["teacher"]["train"] == 2 * one["rows"]["student"]["train"]
+    assert one["teacher_diagnosis"]["rows"]["training"] == one["rows"]["student"]["train"], "those with outputs"
+    assert [row["teacher_diagnosis"]["training_rows_of"] for row in (one, two)] == ["teacher", "teacher"]
     assert list(two["scores"]) == ["all", "en", "de"]
     frame = pd.read_parquet(two["paths"]["predictions"])
     assert set(frame["test_set"]) == {"en", "de"}
@@ -210,6 +222,22 @@ def test_demo_runs_everything(script, sets, tmp_path, capfd):
     assert list(row["scores"]) == sets
     assert row["demonstration"] is True
     assert "Demonstration on generated sentences" in capfd.readouterr().out
+
+
+def test_student_of_the_teachers_layers(tmp_path, capfd):
+    folders = ["--finetuned_model_cache_folder", str(tmp_path / "cache"), "--output_folder", str(tmp_path / "results")]
+    short = ["--max_train_rows", "200", "--max_test_rows", "100", "--no_timing"]
+    assert glue("--demo", "--student_layers", "1", *QUICK, *folders, *short) == 0
+    captured = capfd.readouterr()
+    assert "training the baseline: demo-teacher[0], 160 rows" in captured.err
+    assert "distilling the student: teacher[0], 160 rows" in captured.err
+    assert captured.out.startswith("demo, seed 123: demo-teacher -> teacher[0]\n")
+    (row,) = rows(tmp_path)
+    assert row["student_layers"] == [0]
+    assert (row["settings"]["student_model"], row["settings"]["student_layers"]) == (None, "1")
+    assert row["size"]["teacher"]["parameters"] > row["size"]["student"]["parameters"]
+    (entry,) = (tmp_path / "cache").glob("layers-*")
+    assert entry.name in row["cache_entries"]
 
 
 def test_two_parallel_runs_train_one_teacher_and_lose_no_row(flags, tmp_path):

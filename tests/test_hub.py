@@ -22,9 +22,10 @@ from automm_distill.errors import UserError
 from automm_distill.inputs import hub
 from automm_distill.inputs.checkpoints.finding import Checkpoint, find_checkpoint
 from automm_distill.inputs.rows.raw_rows import read_splits
+from automm_distill.inputs.rows.splits import load_splits
 from automm_distill.tasks import GLUE_TASKS
 
-from .conftest import SENTENCES
+from .conftest import SENTENCES, make_settings
 from .hub_server import HubServer, serving
 
 ROOT = Path(__file__).parent.parent
@@ -417,15 +418,21 @@ def test_folder_above_a_checkpoint_names_the_one_below(tmp_path, checkpoints):
 
 
 def test_rows_are_kept_for_all_tasks_of_the_configuration(server, tmp_path):
-    """mnlim, then mnlimm: splits of one configuration, which is fetched once; unlabelled splits are not kept."""
+    """mnlim, then mnlimm: splits of one configuration, which is fetched once, with the test rows for later."""
     first = read_splits(tmp_path / "glue", MNLIM, MNLIM.splits)
     assert first["train"]["premise"].tolist() == SENTENCES["sentence1"][:60].tolist()
     server.requests.clear()
     assert len(read_splits(tmp_path / "glue", MNLIMM, MNLIMM.splits)["validation_mismatched"]) == 60
     assert not server.requests
     assert sorted(path.stem for path in (tmp_path / "glue" / "mnli").iterdir()) == [
-        *("train", "validation_matched", "validation_mismatched"),
+        *("test_matched", "test_mismatched", "train", "validation_matched", "validation_mismatched"),
     ]
+
+
+def test_unlabelled_test_rows_are_fetched_with_the_others(server, tmp_path):
+    """One of the 60 is neither a row of the hub's training split nor of its validation split."""
+    rows = load_splits(make_settings(glue_task="rte", unlabelled_path=("test",)), tmp_path / "glue").unlabelled
+    assert rows["sentence2"].tolist() == [SENTENCES["sentence2"][61]]
 
 
 @pytest.mark.parametrize("fault", ["429:300", "hang", "page", "401", "offline"])

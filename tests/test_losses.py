@@ -11,10 +11,11 @@ from autogluon.multimodal.optim.losses import RKDLoss
 from torch import nn
 
 from automm_distill import losses
-from automm_distill.losses import TERMS, DistillationLoss, DistillationSpec, LogitMapping
+from automm_distill.losses import HIDDEN_STATES, TERMS, DistillationLoss, DistillationSpec, LogitMapping, States
 
 BATCHES = (1, 2, 7, 32)
 CLASSES = (1, 2, 3, 5)
+AUTOGLUONS = tuple(term for term in TERMS if term != HIDDEN_STATES)
 
 
 # --- The equations, in float64 NumPy, row by row -------------------------------------------------------------------
@@ -46,6 +47,17 @@ def np_squared_error(student, teacher, temperature=1.0):
 
 def np_cosine_distance(student, teacher):
     return np.mean([1 - s @ t / (np.linalg.norm(s) * np.linalg.norm(t)) for s, t in zip(student, teacher, strict=True)])
+
+
+def np_hidden_states(student, teacher, lengths=None):
+    """Sun et al. 2019, eq. 7, as means: |h_s / |h_s| - h_t / |h_t||^2 over rows, layers and, with lengths, tokens."""
+    distances = []
+    for row in range(len(student)):
+        for layer in range(student.shape[1]):
+            ours, theirs = student[row, layer], teacher[row, layer]
+            pairs = [(ours, theirs)] if lengths is None else list(zip(ours, theirs, strict=True))[: lengths[row]]
+            distances += [sum((a / np.linalg.norm(a) - b / np.linalg.norm(b)) ** 2) for a, b in pairs]
+    return np.mean(distances)
 
 
 def huber(difference):
@@ -207,17 +219,55 @@ def test_gradcheck():
         lambda s: losses.rkd_distance(s, teacher),
         lambda s: losses.rkd_angle(s, teacher),
         lambda s: losses.hard_label(s, torch.arange(5) % 4),
+        lambda s: losses.hard_label(s, torch.arange(5) % 4, torch.arange(5) < 3),
+        lambda s: losses.hidden_states(s.unsqueeze(1), teacher.unsqueeze(1)),
     ):
         assert torch.autograd.gradcheck(function, (student,))
+
+
+def test_hidden_states_are_compared_as_the_paper_says():
+    student, teacher = draw(1, 5, 3, 8), draw(2, 5, 3, 8)
+    value = losses.hidden_states(student, teacher).item()
+    assert value == pytest.approx(np_hidden_states(student.numpy(), teacher.numpy()), rel=1e-12)
+    assert losses.hidden_states(student, 7 * student).item() == pytest.approx(0, abs=1e-12)
+    assert losses.hidden_states(student, -student).item() == pytest.approx(4, abs=1e-12)  # opposite points of a sphere
+
+
+def test_padding_is_no_hidden_state():
+    student, teacher, lengths = draw(1, 4, 2, 6, 8), draw(2, 4, 2, 6, 8), [6, 3, 1, 2]
+    tokens = torch.arange(6) < torch.tensor(lengths).unsqueeze(1)
+    value = losses.hidden_states(student, teacher, tokens).item()
+    assert value == pytest.approx(np_hidden_states(student.numpy(), teacher.numpy(), lengths), rel=1e-12)
+
+
+def test_states_of_another_width_are_projected_before_they_are_compared():
+    projection, teacher = nn.Linear(4, 8).double(), draw(2, 5, 3, 8)
+    student = draw(1, 5, 3, 4)
+    loss = DistillationLoss(make_spec(HIDDEN_STATES), nn.Identity(), None, LogitMapping(), projection)
+    feature = draw(3, 5, 8)
+    terms = loss.terms(feature, feature, feature, feature, torch.zeros(5), states=States(student, teacher))
+    expected = np_hidden_states(projection(student).detach().numpy(), teacher.numpy())
+    assert {name: term.item() for name, term in terms.items()} == {HIDDEN_STATES: pytest.approx(expected, rel=1e-12)}
+
+
+@pytest.mark.parametrize("classes", CLASSES)
+def test_hard_labels_count_labelled_rows_only(classes):
+    logits, labels = draw(1, 7, classes), torch.arange(7) % classes
+    if classes == 1:
+        labels = draw(2, 7)
+    labelled = torch.tensor([True, False, True, True, False, False, True])
+    value = losses.hard_label(logits, labels, labelled).item()
+    assert value == pytest.approx(np_hard_label(logits[labelled].numpy(), labels[labelled].numpy()), rel=1e-12)
+    assert losses.hard_label(logits, labels, torch.zeros(7, dtype=torch.bool)).item() == 0
 
 
 # --- AutoGluon's own terms -----------------------------------------------------------------------------------------
 
 
 def make_spec(*only: str, **changes: Any) -> DistillationSpec:
-    """A specification with weight 1 for the losses in ``only``, or for all."""
+    """A specification with weight 1 for the losses in ``only``, or for all that AutoGluon has."""
     spec = {
-        "weights": {term: float(not only or term in only) for term in TERMS},
+        "weights": {term: float(term in (only or AUTOGLUONS)) for term in TERMS},
         "temperature": 5.0,
         "squared_temperature": False,
         "soft_label": "cross_entropy",
@@ -265,7 +315,7 @@ def autogluons_loss(spec, adaptor, head, student, teacher, labels):
 @pytest.mark.parametrize("widths", [(24, 24), (12, 24)])
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("forms", [("cross_entropy", "mean_square_error"), ("mean_square_error", "cross_entropy")])
-@pytest.mark.parametrize("only", [(), *((term,) for term in TERMS)])
+@pytest.mark.parametrize("only", [(), *((term,) for term in AUTOGLUONS)])
 def test_terms_and_gradients_equal_autogluons(rows, widths, classes, forms, only):
     torch.manual_seed(0)
     spec = make_spec(*only, soft_label=forms[0], softmax_regression=forms[1])
@@ -340,11 +390,14 @@ def test_terms_are_computed_in_float32_under_autocast(dtype):
     head = nn.Linear(16, 3).requires_grad_(False)
     arguments = [draw(seed, 8, width).float() for seed, width in ((1, 3), (2, 16), (3, 3), (4, 16))]
     labels = torch.arange(8) % 3
-    loss = DistillationLoss(make_spec(), nn.Identity(), head, LogitMapping(columns=[0, 1, 2]))
-    exact = loss.terms(*arguments, labels)
+    states = [draw(seed, 8, 2, 16).float() for seed in (5, 6)]
+    loss = DistillationLoss(make_spec(*TERMS), nn.Identity(), head, LogitMapping(columns=[0, 1, 2]))
+    exact = loss.terms(*arguments, labels, states=States(*states))
     with torch.autocast("cpu", dtype=dtype):
-        mixed = loss.terms(*arguments, labels)
-        halved = loss.terms(*(argument.to(dtype) for argument in arguments), labels)
+        mixed = loss.terms(*arguments, labels, states=States(*states))
+        halved = loss.terms(
+            *(argument.to(dtype) for argument in arguments), labels, states=States(*(each.to(dtype) for each in states))
+        )
     for name in TERMS:
         assert mixed[name].dtype == halved[name].dtype == torch.float32
         assert mixed[name].item() == exact[name].item()

@@ -1,5 +1,6 @@
 """Devices, checkpoints and augmentation data: refused or replaced before training."""
 
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import nltk
 import pytest
 import torch
 
-from automm_distill import preflight
+from automm_distill import cache, preflight
 from automm_distill.automm import fit_options
 from automm_distill.devices import Device, choose_device
 from automm_distill.errors import UserError
@@ -179,3 +180,66 @@ def test_log_of_validations_replaces_nothing_else(checkpoints, datasets_folder, 
         with pytest.raises(UserError, match=r"--validation_log .*log\.jsonl: is there, and is no log of validations"):
             preflight.preflight(settings)
         assert path.read_text() == content
+
+
+def settings_of_a_run(checkpoints, datasets_folder, tmp_path, **changes):
+    folders = {name: str(tmp_path / name) for name in ("output_folder", "finetuned_model_cache_folder")}
+    models = {"teacher_model": str(checkpoints / "teacher"), "student_model": None}
+    run = dict(dataset_path=str(datasets_folder), glue_task="rte", num_gpu=0, student_layers="1")
+    return make_settings(**{**run, **folders, **models, **changes})
+
+
+def test_student_of_layers_is_a_checkpoint_in_the_cache_marked_as_in_use(checkpoints, datasets_folder, tmp_path):
+    context = preflight.preflight(settings_of_a_run(checkpoints, datasets_folder, tmp_path))
+    student = context.student
+    assert student.path.parent == (tmp_path / "finetuned_model_cache_folder").resolve()
+    assert student.path.name == f"layers-{student.fingerprint}"
+    assert student.layers == (0,)
+    assert (student.max_tokens, student.bytes < context.teacher.bytes) == (context.teacher.max_tokens, True)
+    names = [context.model_name(role) for role in ("teacher", "baseline", "student")]
+    assert names == [str(checkpoints / "teacher"), f"{checkpoints / 'teacher'}[0]", "teacher[0]"]
+    assert not cache.remove(student.path), "a run uses it"
+    context.entries_in_use.close()
+    assert cache.remove(student.path)
+
+
+def test_layers_are_those_of_a_student_that_is_given(checkpoints, datasets_folder, tmp_path):
+    """The baseline starts from the same checkpoint whether the student then gets the teacher's weights or not."""
+    of_teacher = settings_of_a_run(checkpoints, datasets_folder, tmp_path, student_layers="1,")
+    given = settings_of_a_run(
+        *(checkpoints, datasets_folder, tmp_path), student_layers="1,", student_model=str(checkpoints / "teacher")
+    )
+    one, other = map(preflight.preflight, (of_teacher, given))
+    assert one.student == other.student
+    assert one.identity != other.identity
+    assert [other.model_name(role) for role in ("baseline", "student")] == [f"{checkpoints / 'teacher'}[1]"] * 2
+    small = settings_of_a_run(*(checkpoints, datasets_folder, tmp_path), student_model=str(checkpoints / "student"))
+    assert preflight.preflight(small).student.bytes < one.student.bytes
+
+
+@pytest.mark.parametrize(("role", "total"), [("teacher", "2 layers, 0 to 1"), ("student", "1 layer, 0 to 0")])
+def test_more_layers_than_a_checkpoint_has_are_refused(checkpoints, datasets_folder, tmp_path, role, total):
+    changes = {} if role == "teacher" else {"student_model": str(checkpoints / "student")}
+    settings = settings_of_a_run(checkpoints, datasets_folder, tmp_path, student_layers="3", **changes)
+    with pytest.raises(UserError, match=rf"^--student_layers 3: \S+{role} has {total}$"):
+        preflight.preflight(settings)
+
+
+def test_teacher_that_is_broken_is_refused_under_its_own_flag(checkpoints, datasets_folder, tmp_path):
+    shutil.copytree(checkpoints / "teacher", tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"not weights")
+    settings = settings_of_a_run(checkpoints, datasets_folder, tmp_path, teacher_model=str(tmp_path / "model"))
+    with pytest.raises(UserError, match=r"^--teacher_model \S+model: the weights in .* cannot be read"):
+        preflight.preflight(settings)
+    assert not list((tmp_path / "finetuned_model_cache_folder").glob("layers-*"))
+
+
+def test_room_is_needed_for_the_layers_too(checkpoints, datasets_folder, tmp_path, monkeypatch):
+    needed = {}
+    monkeypatch.setattr(preflight, "_require_room", lambda folder, flag, size: needed.setdefault(flag, []).append(size))
+    teacher = str(checkpoints / "teacher")
+    for changes in ({"student_layers": None, "student_model": teacher}, {}):
+        context = preflight.preflight(settings_of_a_run(checkpoints, datasets_folder, tmp_path, **changes))
+    (whole, cut), (whole_fits, cut_fits) = needed["--finetuned_model_cache_folder"], needed["--output_folder"]
+    assert cut - whole == context.teacher.bytes
+    assert (whole_fits, cut_fits) == (5 * context.teacher.bytes, 5 * context.student.bytes)

@@ -245,6 +245,22 @@ def test_a_checkpoint_is_its_content_and_not_its_name(tmp_path):
     assert only_task(tmp_path).columns == ("checkpoints teacher",), "their names do not tell them apart"
 
 
+def test_student_of_layers_is_called_by_them(tmp_path):
+    """However the flag spelled them; of the fine-tuned teacher it is another student than of the same checkpoint."""
+    same = {"teacher": "1a", "student": "2b"}
+    for seed, (model, spelling) in enumerate(((None, "2"), (None, "0,2"), ("hub/bert", "2"), ("copies/bert", "0,2"))):
+        settings = make_settings(seed=seed, teacher_model="hub/bert", student_model=model, student_layers=spelling)
+        leave_run(tmp_path, settings, f"run-{seed}", checkpoints=same, student_layers=[0, 2])
+    task_runs = only_task(tmp_path)
+    assert [(group.config["student_model"], len(group.runs)) for group in task_runs.groups] == [
+        ("hub/bert[0,2]", 2),
+        ("teacher[0,2]", 2),
+    ]
+    assert task_runs.columns == ("student_model",)
+    assert run_report([str(tmp_path), "--output_folder", str(tmp_path / "report")]) == 0
+    assert "teacher[0,2]" in (tmp_path / "report" / "report.md").read_text()
+
+
 def test_other_rows_make_another_group(tmp_path):
     row = leave_run(tmp_path, make_settings(seed=1), "run-1")
     leave_run(tmp_path, make_settings(seed=2), "run-2")

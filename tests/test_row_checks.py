@@ -9,6 +9,7 @@ from automm_distill.inputs import demo
 from automm_distill.inputs.checkpoints.finding import Checkpoint
 from automm_distill.inputs.checkpoints.opening import check_checkpoint
 from automm_distill.inputs.rows import row_checks
+from automm_distill.inputs.rows.row_texts import text_hashes
 from automm_distill.inputs.rows.splits import Splits, TrainValidation
 from automm_distill.tasks import GLUE_TASKS, pawsx_task
 
@@ -135,7 +136,7 @@ def test_tokens_are_counted_as_autogluon_makes_them(checkpoints, tmp_path):
 def test_every_blank_that_python_knows_counts_as_one_between_words():
     blanks = [chr(code) for code in range(0x110000) if chr(code).isspace()]
     texts = [f"a{blank}b" for blank in [*blanks, "  ", " \t "]] + [" a b", "a b ", "a b\n"]
-    hashes = row_checks._text_hashes(pd.DataFrame({"sentence": [*texts, "ab"]}), ["sentence"])
+    hashes = text_hashes(pd.DataFrame({"sentence": [*texts, "ab"]}), ["sentence"])
     assert len(set(hashes[:-1])) == 1
     assert hashes[0] == pd.util.hash_pandas_object(pd.DataFrame({"sentence": ["a b"]}), index=False)[0]
     assert hashes[-1] != hashes[0]

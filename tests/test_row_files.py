@@ -36,12 +36,12 @@ def written(folder, name, content):
 
 
 def refusal(path, columns=None):
-    """The line without the flag and the folder."""
+    """The line without the folder."""
     with pytest.raises(UserError) as caught:
         read_file(path, columns)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
-    return str(caught.value).removeprefix("--dataset_path: ").replace(f"{path.parent}/", "")
+    return str(caught.value).replace(f"{path.parent}/", "")
 
 
 WRITERS = {

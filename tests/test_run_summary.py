@@ -100,6 +100,16 @@ def test_screen_shows_at_most_14_lines_of_80_columns(
     assert max(map(len, lines)) <= 80, lines
 
 
+@pytest.mark.parametrize(("model", "shown"), [(None, "teacher[0,2,4]"), ("hub/minilm-l6", "minilm-l6[0,2,4]")])
+def test_student_of_layers_is_called_by_them(model: str | None, shown: str) -> None:
+    settings = vars(make_settings(teacher_model="hub/minilm-l6", student_model=model, student_layers="3"))
+    row = made_up_row(GLUE_TASKS["rte"], ["test"], settings=settings, student_layers=[0, 2, 4])
+    assert printed(row)[0] == f"rte, seed 123: minilm-l6 -> {shown}"
+    assert f"Teacher `hub/minilm-l6`, student `{shown if model is None else f'hub/{shown}'}`." in run_summary.markdown(
+        row
+    )
+
+
 def test_pawsx_shows_all_and_the_worst_language() -> None:
     row = made_up_row(pawsx_task("en"), list(PAWSX_LANGUAGES))
     worst = min(PAWSX_LANGUAGES, key=lambda language: row["scores"][language]["accuracy"]["student"])

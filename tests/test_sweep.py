@@ -78,10 +78,27 @@ def test_the_same_point_written_twice_is_one_trial(tmp_path):
     assert len(plan(tmp_path, precision=["16", "16-mixed"])) == 2
 
 
-@pytest.mark.parametrize("name", ["student_model", "teacher_model", "dataset_path", "precision"])
+@pytest.mark.parametrize("name", ["student_model", "teacher_model", "dataset_path", "unlabelled_path", "precision"])
 def test_checkpoints_data_and_precision_can_be_swept(tmp_path, name):
     values = ["16", "32"] if name == "precision" else ["one", "other"]
     assert len(plan(tmp_path, **{name: values})) == 4
+
+
+def test_several_unlabelled_files_are_one_value_of_a_grid(tmp_path):
+    trials = plan(tmp_path, "--max_train_rows", "500", unlabelled_path=["rest", "rest more.csv"])
+    assert [trial.settings.unlabelled_path for trial in trials[::2]] == [("rest",), ("more.csv", "rest")]
+
+
+def test_layers_can_be_swept_with_blanks_between_them(tmp_path):
+    """A comma ends a value of the grid; in a file, a list in the list is such a value, too."""
+    points = grid.read_grid(["student_layers=3,first:2,0 2 4"])
+    trials = plan(tmp_path, **points)
+    assert [trial.settings.student_layers for trial in trials[::2]] == ["3", "first:2", "0,2,4"]
+    assert {trial.settings.student_model for trial in trials} == {None}
+    path = tmp_path / "sweep.yaml"
+    path.write_text('grid: {student_layers: [3, "first:2", [0, 2, 4], "2,"]}')
+    trials = plan(tmp_path, **grid.read_file(path)["grid"])
+    assert [trial.settings.student_layers for trial in trials[::2]] == ["3", "first:2", "0,2,4", "2,"]
 
 
 @pytest.mark.parametrize(
@@ -353,6 +370,16 @@ def test_two_names_of_one_checkpoint_are_one_run(inputs, checkpoints, tmp_path):
     shutil.copytree(checkpoints / "student", tmp_path / "copy")
     trials = checked(inputs, student_model=[inputs["student_model"], str(tmp_path / "copy")])
     assert [trial.trial.settings.seed for trial in trials] == [1, 2]
+
+
+def test_two_spellings_of_the_same_layers_are_one_run(inputs):
+    del inputs["student_model"]
+    trials = checked(inputs, seeds=(1,), student_layers=["1", "first:1", "0,", "1,", "2"])
+    assert [trial.row["student_layers"] for trial in trials] == [[0], [1], [0, 1]]
+    assert {trial.row["settings"]["student_model"] for trial in trials} == {None}
+    for trial in trials[:2]:
+        append_row(Path(inputs["output_folder"]), row_of(trial))
+    assert [trial.row["student_layers"] for trial in pending(trials)] == [[0, 1]]
 
 
 def test_rows_and_checkpoints_are_read_once_for_all_trials_that_share_them(inputs, monkeypatch):

@@ -32,14 +32,26 @@ class LengthGroupedSampler(DistributedSampler[Sample]):
     :param lengths: tokens of each row, shape (rows,).
     :param batch_size: rows of one forward pass on one device.
     :param grouped: False for a plain random order.
+    :param size: rows of an epoch, if there are to be more than there are: all of them come again and again, each time
+        in a new order.
     :param replicas: number of devices; ``rank`` is the number of this one.
     """
 
     def __init__(
-        self, lengths: np.ndarray, batch_size: int, seed: int, *, grouped: bool, replicas: int = 1, rank: int = 0
+        self,
+        lengths: np.ndarray,
+        batch_size: int,
+        seed: int,
+        *,
+        grouped: bool,
+        size: int | None = None,
+        replicas: int = 1,
+        rank: int = 0,
     ) -> None:
         # Lightning calls a DistributedSampler's set_epoch, and does not replace it when there are several devices.
-        super().__init__(range(len(lengths)), num_replicas=replicas, rank=rank, seed=seed)  # type: ignore[arg-type]
+        size = max(len(lengths), size or 0)
+        super().__init__(range(size), num_replicas=replicas, rank=rank, seed=seed)  # type: ignore[arg-type]
+        self.size = size
         self.lengths = lengths
         self.step = batch_size * replicas  # rows that all devices process at the same time
         self.grouped = grouped
@@ -50,7 +62,8 @@ class LengthGroupedSampler(DistributedSampler[Sample]):
     def order(self) -> np.ndarray:
         """The rows of this epoch for this device, shape (rows,)."""
         random = np.random.default_rng((self.seed, self.epoch))
-        order = random.permutation(len(self.lengths))
+        count = len(self.lengths)
+        order = np.concatenate([random.permutation(count) for _ in range(0, self.size, count)])[: self.size]
         if self.grouped:
             order = self._group(order, random)
         order = np.resize(order, self.total_size)  # each device gets as many: the first rows come twice
@@ -78,6 +91,7 @@ class TrainRows(LightningDataModule):
 
     :param batch_size: rows of one forward pass on one device.
     :param workers: processes that load training rows.
+    :param rows_per_epoch: as ``size`` of :class:`LengthGroupedSampler`.
     """
 
     def __init__(
@@ -90,12 +104,14 @@ class TrainRows(LightningDataModule):
         seed: int,
         grouped: bool,
         on_gpu: bool,
+        rows_per_epoch: int | None = None,
         targets: TeacherTargetSource | None = None,
     ) -> None:
         super().__init__()
         self.train, self.validation, self.targets = train, validation, targets
         self.batch_size, self.workers = batch_size, workers
         self.seed, self.grouped, self.on_gpu = seed, grouped, on_gpu
+        self.rows_per_epoch = rows_per_epoch
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Called by Lightning in each process that trains."""
@@ -105,6 +121,7 @@ class TrainRows(LightningDataModule):
             self.batch_size,
             self.seed,
             grouped=self.grouped,
+            size=self.rows_per_epoch,
             replicas=trainer.world_size if trainer else 1,
             rank=trainer.global_rank if trainer else 0,
         )

@@ -7,7 +7,15 @@ from typing import Any
 
 from automm_distill.devices import Device
 from automm_distill.inputs.checkpoints.finding import AUTOGLUON_MAX_TOKENS
-from automm_distill.losses import DistillationSpec
+from automm_distill.losses import (
+    HARD_LABEL,
+    OUTPUT_FEATURE,
+    RKD_ANGLE,
+    RKD_DISTANCE,
+    SOFT_LABEL,
+    SOFTMAX_REGRESSION,
+    DistillationSpec,
+)
 from automm_distill.settings import LOSS_WEIGHTS, Settings
 from automm_distill.tasks import Task
 
@@ -15,6 +23,8 @@ LABEL = "label"
 VERBOSITY = {"quiet": 1, "normal": 1, "verbose": 3}
 # Our precisions and losses under AutoGluon's and Lightning's names.
 PRECISION_NAMES = {"16": "16-mixed", "bf16": "bf16-mixed", "32": "32"}
+# The weights that it has a name for.
+AUTOGLUON_LOSSES = {HARD_LABEL, SOFT_LABEL, SOFTMAX_REGRESSION, OUTPUT_FEATURE, RKD_DISTANCE, RKD_ANGLE}
 LOSS_NAMES = {"cross_entropy": "cross_entropy", "mean_square_error": "mse", "cosine_distance": "cosine"}
 
 
@@ -26,6 +36,7 @@ class FitOptions:
     :param hyperparameters: AutoGluon's, with dotted names (``optim.lr``, ``env.batch_size``, ...).
     :param time_limit: seconds after which training stops; None for no limit.
     :param length_grouping: make batches of rows of about the same length.
+    :param rows_per_epoch: rows of an epoch, where there are to be more than there are; None for each row once.
     :param compile: train through torch.compile.
     :param verbosity: "quiet", "normal" or "verbose".
     :param losses: what the student minimises; None to fine-tune.
@@ -38,6 +49,7 @@ class FitOptions:
     seed: int
     time_limit: float | None = None
     length_grouping: bool = True
+    rows_per_epoch: int | None = None
     compile: bool = False
     verbosity: str = "normal"
     losses: DistillationSpec | None = None
@@ -61,6 +73,7 @@ class FitOptions:
         The path of the checkpoint cannot (its content is a part of the key by itself), nor can verbosity, nor the
         number of processes that load rows.
         """
+        longer_epoch = {"rows_per_epoch": self.rows_per_epoch} if self.rows_per_epoch is not None else {}
         without_effect = {"model.hf_text.checkpoint_name", "env.num_workers", "env.num_workers_inference"}
         return {
             "hyperparameters": {
@@ -70,6 +83,7 @@ class FitOptions:
             "time_limit": self.time_limit,
             "length_grouping": self.length_grouping,
             "compile": self.compile,
+            **longer_epoch,
         }
 
 
@@ -81,6 +95,7 @@ def fit_options(
     losses: DistillationSpec | None = None,
     *,
     max_tokens: int = AUTOGLUON_MAX_TOKENS,
+    rows_per_epoch: int | None = None,
     token_cache: Path | None = None,
 ) -> FitOptions:
     """The options of one of the three models. All get the same kinds of options; only values differ.
@@ -89,7 +104,7 @@ def fit_options(
     :param role: "teacher", "baseline" or "student"; the last two differ in ``losses`` alone.
     :param max_tokens: longer rows are cut to so many tokens. AutoGluon's own limit is not said again: a model that was
         cached before there was this parameter is the same one.
-    :param token_cache: as in :class:`FitOptions`.
+    :param rows_per_epoch: and ``token_cache``: as in :class:`FitOptions`.
     """
     prefix = "teacher" if role == "teacher" else "student"
     hyperparameters: dict[str, Any] = {
@@ -117,6 +132,7 @@ def fit_options(
         seed=settings.seed,
         time_limit=settings.time_limit,
         length_grouping=settings.length_grouping,
+        rows_per_epoch=rows_per_epoch,
         compile=settings.compile and device.num_gpus > 0,  # on a CPU they train slower (docs/performance.md)
         verbosity=settings.verbosity,
         losses=losses,
@@ -125,8 +141,13 @@ def fit_options(
     )
 
 
-def distillation_spec(settings: Settings, task: Task) -> DistillationSpec:
-    """The losses that the student minimises."""
+def distillation_spec(
+    settings: Settings, task: Task, hidden_layers: tuple[tuple[int, int], ...] = ()
+) -> DistillationSpec:
+    """The losses that the student minimises.
+
+    :param hidden_layers: as in :class:`DistillationSpec`.
+    """
     assert settings.soft_label_loss_type is not None  # Settings has chosen by the kind of task
     return DistillationSpec(
         weights=settings.loss_weights,
@@ -136,13 +157,16 @@ def distillation_spec(settings: Settings, task: Task) -> DistillationSpec:
         softmax_regression=settings.softmax_regression_loss_type,
         output_feature=settings.output_feature_loss_type,
         is_regression=task.is_regression,
+        hidden_layers=hidden_layers,
     )
 
 
 def _distiller_hyperparameters(losses: DistillationSpec) -> dict[str, Any]:
     """The losses under AutoGluon's names. They document the student in its saved configuration; nothing reads them."""
     return {
-        **{f"distiller.{name}": losses.weights[term] for name, term in LOSS_WEIGHTS.items()},
+        **{
+            f"distiller.{name}": losses.weights[term] for name, term in LOSS_WEIGHTS.items() if term in AUTOGLUON_LOSSES
+        },
         "distiller.temperature": losses.temperature,
         "distiller.soft_label_loss_type": LOSS_NAMES[losses.soft_label],
         "distiller.softmax_regression_loss_type": LOSS_NAMES[losses.softmax_regression],

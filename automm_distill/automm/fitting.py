@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from autogluon.multimodal import MultiModalPredictor
 
@@ -18,11 +19,17 @@ WEIGHT_FILES = ("model.ckpt", "hf_text/")
 
 
 def fit(
-    folder: Path, data: TrainValidation, task: Task, options: FitOptions, teacher: Teacher | None = None
+    folder: Path,
+    data: TrainValidation,
+    task: Task,
+    options: FitOptions,
+    teacher: Teacher | None = None,
+    unlabelled: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
     """Fine-tune a checkpoint, or distil a teacher into it, and save the predictor in ``folder``.
 
     :param teacher: what to distil, by ``options.losses``; None to fine-tune.
+    :param unlabelled: rows that only the teacher has an answer for, with ``task.model_columns``.
     :return: ``optimizer_steps`` and ``epochs`` of the fit; with a teacher, also ``loss_terms``, see
         :meth:`automm_distill.loss_log.LossLog.summary`. ``diverged_at`` is there if a loss was not finite: the first
         such optimizer step, counted from 1.
@@ -42,7 +49,7 @@ def fit(
     )
     learner = predictor._learner  # predictor.py:217 creates it, and offers no way to choose its class
     learner.__class__ = Learner
-    learner.options = options
+    learner.options, learner.unlabelled = options, unlabelled
     predictor.fit(
         train_data=data.train[columns],
         tuning_data=data.validation[columns],

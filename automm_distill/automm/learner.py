@@ -21,17 +21,20 @@ from automm_distill.automm.lightning_modules import DistillModule, FineTuneModul
 from automm_distill.automm.progress import FitProgress
 from automm_distill.automm.teacher import Teacher, TeacherTargetSource
 from automm_distill.automm.tokenized_rows import Rows
+from automm_distill.losses import LogitMapping
 
 
 class Learner(BaseLearner):
     """The learner of one fit; what it saves loads as a plain BaseLearner.
 
     AutoGluon offers no way to choose the learner (predictor.py:217), so
-    :func:`automm_distill.automm.fitting.fit` turns the predictor's learner into this class and sets ``options``.
+    :func:`automm_distill.automm.fitting.fit` turns the predictor's learner into this class and sets ``options`` and
+    ``unlabelled``.
     ``progress`` is what the training module reported: all zeros when the fit ended before it could.
     """
 
     options: FitOptions
+    unlabelled: pd.DataFrame | None
     progress: Mapping[str, Any] = MappingProxyType({"optimizer_steps": 0, "epochs": 0})
 
     # Set by BaseLearner.fit (learners/base.py:382 to 593) before it calls the methods below.
@@ -67,11 +70,21 @@ class Learner(BaseLearner):
         self._student_preprocessor = df_preprocessor
         (label_processor,) = data_processors["label"]
         key, kept = label_processor.label_key, self.options.token_cache
-        train = Rows(processor, df_preprocessor, self._train_data, label_key=key, augmented=True, token_cache=kept)
+        train = Rows(
+            processor,
+            df_preprocessor,
+            self._train_data,
+            label_key=key,
+            unlabelled=self.unlabelled,
+            augmented=True,
+            token_cache=kept,
+        )
         self._validation_rows = Rows(processor, df_preprocessor, self._tuning_data, label_key=key, token_cache=kept)
         self._validation_rows.reorder(np.argsort(-self._validation_rows.lengths, kind="stable"))
         teacher = self._teacher_learner
-        self._targets = teacher.targets_for(self._train_data) if teacher is not None else None
+        columns = [column for column in self._train_data if column != self._label_column]
+        read = [frame[columns] for frame in (self._train_data, self.unlabelled) if frame is not None]
+        self._targets = teacher.targets_for(pd.concat(read, ignore_index=True)) if teacher is not None else None
         return TrainRows(
             train,
             self._validation_rows,
@@ -80,8 +93,17 @@ class Learner(BaseLearner):
             seed=self.options.seed,
             grouped=self.options.length_grouping,
             on_gpu=self.options.on_gpu,
+            rows_per_epoch=self.options.rows_per_epoch,
             targets=self._targets,
         )
+
+    def get_model_per_run(self, model: Any, config: Any, df_preprocessor: Any) -> Any:
+        """As in learners/base.py:757; a student that is made of the fine-tuned teacher's layers begins as they are."""
+        model = super().get_model_per_run(model=model, config=config, df_preprocessor=df_preprocessor)
+        teacher = self._teacher_learner
+        if teacher is not None and teacher.layers:
+            teacher.give_layers(model, self._logit_mapping(teacher, df_preprocessor))
+        return model
 
     def get_litmodule_per_run(
         self,
@@ -105,11 +127,14 @@ class Learner(BaseLearner):
         if teacher is None or targets is None:
             self._module = FineTuneModule(**arguments)
             return self._module
-        # data/preprocess_dataframe.py:82: the scale of a regression's labels, fitted on this student's training rows.
-        label_scaler = self._student_preprocessor._label_scaler
-        classes = sorted(self._train_data[self._label_column].unique().tolist()) if teacher.classes else None
-        self._module = DistillModule(targets, teacher.head, teacher.logit_mapping(classes, label_scaler), **arguments)
+        mapping = self._logit_mapping(teacher, self._student_preprocessor)
+        self._module = DistillModule(targets, teacher.head, mapping, **arguments)
         return self._module
+
+    def _logit_mapping(self, teacher: Teacher, preprocessor: Any) -> LogitMapping:
+        # data/preprocess_dataframe.py:82: the scale of a regression's labels, fitted on this student's training rows.
+        classes = sorted(self._train_data[self._label_column].unique().tolist()) if teacher.classes else None
+        return teacher.logit_mapping(classes, preprocessor._label_scaler)
 
     def get_callbacks_per_run(self, *args: Any, **kwargs: Any) -> list[Any]:
         """As in learners/base.py:971, with our progress bar.

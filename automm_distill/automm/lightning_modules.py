@@ -14,11 +14,13 @@ from autogluon.multimodal.optim.lr import apply_single_lr, get_lr_scheduler
 from torch import Tensor, nn
 
 from automm_distill.automm.fit_options import FitOptions
+from automm_distill.automm.hidden_states import HiddenStates, Projections
 from automm_distill.automm.random_numbers import CpuDropout, pass_seed, seed_torch
-from automm_distill.automm.teacher import TeacherTargetSource
+from automm_distill.automm.teacher import TeacherTargets, TeacherTargetSource
+from automm_distill.automm.tokenized_rows import LABELLED
 from automm_distill.devices import prepare_arithmetic
 from automm_distill.loss_log import LossLog
-from automm_distill.losses import DistillationLoss, LogitMapping
+from automm_distill.losses import HIDDEN_STATES, DistillationLoss, LogitMapping, States
 
 GRADIENT_SHARE_EVERY = 10  # forward passes
 
@@ -141,7 +143,10 @@ class DistillModule(FineTuneModule):
         self.register_buffer("_head_bias", teacher_head.bias.detach(), persistent=False)
         width, teacher_width = self.model.out_features, teacher_head.in_features
         self.adaptor = nn.Identity() if width == teacher_width else nn.Linear(width, teacher_width)
-        self._loss = DistillationLoss(losses, self.adaptor, self._teacher_head, logit_mapping)
+        pairs = losses.hidden_layers if losses.weights[HIDDEN_STATES] > 0 else ()
+        self._hidden = HiddenStates(self.model.model, [layer for layer, _ in pairs]) if pairs else None
+        self.projections = Projections(len(pairs), width, teacher_width)
+        self._loss = DistillationLoss(losses, self.adaptor, self._teacher_head, logit_mapping, self.projections)
         self._passes: list[dict[str, Tensor]] = []  # the terms of the current optimizer step's passes
         self._passes_since_shares = GRADIENT_SHARE_EVERY
         self._loss_log = LossLog({name: weight for name, weight in losses.weights.items() if weight > 0})
@@ -152,18 +157,28 @@ class DistillModule(FineTuneModule):
         self._targets.to(self.device)
 
     def on_fit_end(self) -> None:
-        """Called by Lightning: free the device of the teacher."""
+        """Called by Lightning: free the device of the teacher, and the student of what watches it."""
         self._targets.to(torch.device("cpu"))
+        if self._hidden is not None:
+            self._hidden.remove()
 
     def _training_loss(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         student = run_model(self.model, batch)[self.model.prefix]
         logits, feature = student[LOGITS], student[FEATURES]
+        teacher = self._targets.batch_targets(batch["teacher"])
+        layers = self._hidden.take() if self._hidden is not None else []
         terms = self._loss.terms(
-            logits, feature, *self._targets.batch_targets(batch["teacher"]), batch[self.model.label_key]
+            logits,
+            feature,
+            teacher.logits,
+            teacher.features,
+            batch[self.model.label_key],
+            labelled=batch.get(LABELLED),
+            states=self._states(layers, teacher, batch) if layers else None,
         )
         if batch_idx % self.trainer.accumulate_grad_batches == 0:
             self._passes = []
-        self._log_losses(terms, logits, feature)
+        self._log_losses(terms, logits, layers[-1] if layers else feature)
         loss = self._loss.total(terms)
         self.log("train_loss", loss)
         return loss
@@ -171,13 +186,24 @@ class DistillModule(FineTuneModule):
     def _teacher_head(self, feature: Tensor) -> Tensor:
         return nn.functional.linear(feature, self._head_weight, self._head_bias)
 
+    def _states(self, layers: Sequence[Tensor], teacher: TeacherTargets, batch: dict[str, Any]) -> States:
+        """The student's states beside the teacher's: of the first tokens, or of all where the teacher's are."""
+        assert teacher.states is not None
+        if teacher.states.ndim == 3:
+            return States(torch.stack([states[:, 0] for states in layers], dim=1), teacher.states)
+        lengths = batch[self.model.text_valid_length_key]
+        tokens = torch.arange(teacher.states.shape[2], device=lengths.device) < lengths.unsqueeze(1)
+        return States(torch.stack(list(layers), dim=1), teacher.states, tokens)
+
     def _add_parameters(self, optimizer: torch.optim.Optimizer) -> None:
-        """The adaptor's, at the full learning rate, as in optim/lit_distiller.py:484."""
-        for group in apply_single_lr(self.adaptor, self.hparams.lr, self.hparams.weight_decay):
-            if group["params"]:
-                optimizer.add_param_group(group)
+        """Those between the widths, at the full learning rate, as in optim/lit_distiller.py:484."""
+        for module in (self.adaptor, self.projections):
+            for group in apply_single_lr(module, self.hparams.lr, self.hparams.weight_decay):
+                if group["params"]:
+                    optimizer.add_param_group(group)
 
     def _log_losses(self, terms: dict[str, Tensor], logits: Tensor, feature: Tensor) -> None:
+        """:param feature: what all losses reach the network through: the states of the highest layer, if compared."""
         self._loss_log.add(self.current_epoch, terms)
         self._passes.append({name: term.detach() for name, term in terms.items()})
         # TensorBoard keeps one entry per optimizer step, the last pass's, so each entry is the mean of all up to it.

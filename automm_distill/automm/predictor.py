@@ -4,7 +4,7 @@ Its private ``_learner`` (predictor.py:217) is read for what has no public acces
 tokenise rows, and the configuration that the fit ended with.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from scipy.special import softmax
 
 from automm_distill.automm.fit_options import PRECISION_NAMES, VERBOSITY
 from automm_distill.automm.forward import forward
+from automm_distill.automm.hidden_states import HiddenStates
 from automm_distill.automm.tokenized_rows import Rows
 from automm_distill.errors import NotFiniteError
+from automm_distill.losses import HIDDEN_STATES
 from automm_distill.progress import batch_starts
 from automm_distill.tasks import Task
 
@@ -53,13 +55,22 @@ class Predictor:
 
         The same values as ``MultiModalPredictor.predict_proba`` and ``predict``, but with little padding.
         """
-        logits, _ = self.outputs(frame)
-        if self.task.is_regression:
-            return self.automm._learner._df_preprocessor._label_scaler.inverse_transform(logits)[:, 0].astype(float)
-        return softmax(logits.astype(np.float64), axis=1)
+        return predictions(self.outputs(frame)[0], self.label_scaler)
 
-    def outputs(self, frame: pd.DataFrame, precision: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+    @property
+    def label_scaler(self) -> Any:
+        """The scaler of a regression's labels, which AutoGluon standardises by the training rows; else None.
+
+        data/preprocess_dataframe.py:82.
+        """
+        return self.automm._learner._df_preprocessor._label_scaler if self.task.is_regression else None
+
+    def outputs(
+        self, frame: pd.DataFrame, precision: str | None = None, layers: Sequence[int] = ()
+    ) -> tuple[np.ndarray, ...]:
         """Logits (rows, classes) and pooled features (rows, width) of all rows, as single precision numbers.
+
+        With ``layers``, also the states of the first token after each of them, (rows, layers, width).
 
         Batches are made in order of length, longest first, which needs little padding; results are in the rows' order.
 
@@ -75,16 +86,23 @@ class Predictor:
             LOGITS: np.empty((len(order), model.head.out_features), dtype=np.float32),
             FEATURES: np.empty((len(order), model.out_features), dtype=np.float32),
         }
+        if layers:
+            results[HIDDEN_STATES] = np.empty((len(order), len(layers), model.out_features), dtype=np.float32)
+        hidden = HiddenStates(model.model, layers) if layers else None
         for start in batch_starts("reading", len(order), size):
             chosen = order[start : start + size]
             output = run(rows.batch(chosen))
+            if hidden is not None:
+                output[HIDDEN_STATES] = torch.stack([states[:, 0] for states in hidden.take()], dim=1)
             for kind, array in results.items():
                 array[chosen] = output[kind].float().cpu().numpy()
+        if hidden is not None:
+            hidden.remove()
         model.to("cpu")  # the next fit may need the GPU's memory
         for kind, array in results.items():
             if not np.isfinite(array).all():
-                raise NotFiniteError(f"{kind} are not finite")
-        return results[LOGITS], results[FEATURES]
+                raise NotFiniteError(f"{kind.replace('_', ' ')} are not finite")
+        return tuple(results.values())
 
     def call_predict(self, frame: pd.DataFrame) -> object:
         """``MultiModalPredictor.predict`` as its user calls it.
@@ -141,6 +159,16 @@ class Predictor:
         arithmetic = PRECISION_NAMES[precision] if precision else learner._config.env.precision
         model = learner._model.to(device).eval()
         return lambda batch: forward(model, batch, device, arithmetic)
+
+
+def predictions(logits: np.ndarray, label_scaler: Any) -> np.ndarray:
+    """Class probabilities (rows, classes) from logits of that shape; with a scaler, values (rows,) from (rows, 1).
+
+    :param label_scaler: :attr:`Predictor.label_scaler`.
+    """
+    if label_scaler is not None:
+        return label_scaler.inverse_transform(logits)[:, 0].astype(float)
+    return softmax(logits.astype(np.float64), axis=1)
 
 
 def load(folder: Path, task: Task, *, verbosity: str = "normal", token_cache: Path | None = None) -> Predictor:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,14 +10,27 @@ import torch
 from autogluon.multimodal.constants import FEATURES, LOGITS
 from autogluon.multimodal.models.utils import run_model
 
-from automm_distill.automm.predictor import Predictor
+from automm_distill.automm.hidden_states import HiddenStates
+from automm_distill.automm.predictor import Predictor, predictions
 from automm_distill.automm.tokenized_rows import Rows
 from automm_distill.cache.keyed_parts import row_keys
 from automm_distill.errors import TrainingError, UserError
-from automm_distill.losses import LogitMapping
+from automm_distill.inputs.checkpoints.layers import find_layers
+from automm_distill.losses import HIDDEN_STATES, LogitMapping
 from automm_distill.teacher_outputs import TeacherOutputs
 
-TeacherTargets = tuple[torch.Tensor, torch.Tensor]  # logits (B, C), features (B, D)
+_KINDS = (LOGITS, FEATURES, HIDDEN_STATES)  # in the order of TeacherOutputs.take
+
+
+class TeacherTargets(NamedTuple):
+    """The teacher's logits (B, C) and features (B, D) for a batch and, if they are compared, its hidden states.
+
+    Those are of the first tokens, (B, K, D), or, of a teacher that runs in every step, of all tokens, (B, K, L, D).
+    """
+
+    logits: torch.Tensor
+    features: torch.Tensor
+    states: torch.Tensor | None = None
 
 
 class CachedTeacherTargets:
@@ -31,23 +44,27 @@ class CachedTeacherTargets:
 
     def batch(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
         """The part of a training batch that :meth:`batch_targets` needs: here the targets themselves."""
-        logits, features = self.outputs.take(self.positions[np.asarray(indices)])
-        return {LOGITS: torch.from_numpy(logits), FEATURES: torch.from_numpy(features)}
+        outputs = self.outputs.take(self.positions[np.asarray(indices)])
+        return {kind: torch.from_numpy(array) for kind, array in zip(_KINDS, outputs, strict=False)}
 
     def to(self, device: torch.device) -> None:
         """Nothing to move: batches bring the outputs along."""
 
     def batch_targets(self, batch: dict[str, torch.Tensor]) -> TeacherTargets:
-        """Logits and features of the batch's rows."""
-        return batch[LOGITS], batch[FEATURES]
+        """What the teacher makes of the batch's rows."""
+        return TeacherTargets(batch[LOGITS], batch[FEATURES], batch.get(HIDDEN_STATES))
 
 
 class OnlineTeacherTargets:
-    """The teacher predicts each batch while the student trains, as in AutoGluon, but on rows without augmentation."""
+    """The teacher predicts each batch while the student trains, as in AutoGluon, but on rows without augmentation.
 
-    def __init__(self, teacher: Predictor, rows: Rows) -> None:
+    :param layers: those whose hidden states are compared.
+    """
+
+    def __init__(self, teacher: Predictor, rows: Rows, layers: Sequence[int] = ()) -> None:
         self.model = teacher.automm._learner._model
         self.rows = rows
+        self.hidden = HiddenStates(self.model.model, layers) if layers else None
 
     def batch(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
         """The part of a training batch that :meth:`batch_targets` needs: the rows as the teacher tokenises them."""
@@ -58,10 +75,11 @@ class OnlineTeacherTargets:
         self.model.to(device).eval()
 
     def batch_targets(self, batch: dict[str, torch.Tensor]) -> TeacherTargets:
-        """Logits and features of the batch's rows."""
+        """What the teacher makes of the batch's rows."""
         with torch.no_grad():
             output = run_model(self.model, batch)[self.model.prefix]
-        return output[LOGITS], output[FEATURES]
+            states = torch.stack(self.hidden.take(), dim=1) if self.hidden is not None else None
+        return TeacherTargets(output[LOGITS], output[FEATURES], states)
 
 
 TeacherTargetSource = CachedTeacherTargets | OnlineTeacherTargets
@@ -73,15 +91,25 @@ class Teacher:
     AutoGluon accepts any object with a ``_learner`` (predictor.py:527), and passes that on to our learner.
 
     :param outputs: the teacher's outputs for all training rows; None to run the teacher in every step.
+    :param layers: those that the student is made of; none for a student that begins as a checkpoint.
+    :param compared_layers: those whose hidden states are compared with the student's.
     """
 
-    def __init__(self, predictor: Predictor, outputs: TeacherOutputs | None = None) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        outputs: TeacherOutputs | None = None,
+        *,
+        layers: Sequence[int] = (),
+        compared_layers: Sequence[int] = (),
+    ) -> None:
         self.task = predictor.task
         self.classes = None if self.task.is_regression else np.asarray(predictor.automm.class_labels).tolist()
         learner = predictor.automm._learner
         self.head = copy.deepcopy(learner._model.head).cpu().float().requires_grad_(False)
-        # data/preprocess_dataframe.py:82: each predictor standardises a regression's labels by its training rows.
-        self.label_scaler: Any = learner._df_preprocessor._label_scaler if self.task.is_regression else None
+        self.label_scaler = predictor.label_scaler
+        self.layers, self.compared_layers = tuple(layers), tuple(compared_layers)
+        self._weights = _weights_of_layers(learner._model.model, layers) if layers else {}
         self._outputs = outputs
         self._online = None if outputs is not None else predictor
 
@@ -94,7 +122,20 @@ class Teacher:
         if self._online is None:
             assert self._outputs is not None
             return CachedTeacherTargets(self._outputs, row_keys(frame, self.task.model_columns))
-        return OnlineTeacherTargets(self._online, self._online._rows(frame))
+        return OnlineTeacherTargets(self._online, self._online._rows(frame), self.compared_layers)
+
+    def give_layers(self, student: Any, mapping: LogitMapping) -> None:
+        """Make a student of AutoGluon's (models/hf_text.py), which has as many layers, of the teacher's."""
+        student.model.load_state_dict(self._weights)
+        weight, bias = mapping.head(self.head.weight.detach(), self.head.bias.detach())
+        student.head.load_state_dict({"weight": weight, "bias": bias})
+
+    def predict(self, frame: pd.DataFrame) -> np.ndarray:
+        """As :meth:`Predictor.predict`, of training rows; from the outputs that are kept, if they are."""
+        if self._online is not None:
+            return self._online.predict(frame)
+        kept = self.targets_for(frame).batch(range(len(frame)))
+        return predictions(kept[LOGITS].numpy(), self.label_scaler)
 
     def logit_mapping(self, classes: list[Any] | None, label_scaler: Any) -> LogitMapping:
         """From the teacher's outputs to those of a student with these classes, or with this label scaler.
@@ -113,3 +154,18 @@ class Teacher:
         if sorted(self.classes) != sorted(classes):
             raise UserError(f"the teacher's classes {self.classes} are not the student's classes {classes}")
         return LogitMapping(columns=[self.classes.index(label) for label in classes])
+
+
+def _weights_of_layers(network: Any, layers: Sequence[int]) -> dict[str, torch.Tensor]:
+    """Copies of all weights but those of other layers, by the names that they have where there are no others."""
+    listed, _ = find_layers(network)
+    places = {str(layer): place for place, layer in enumerate(layers)}
+    weights = {}
+    for name, weight in network.state_dict().items():
+        if name.startswith(f"{listed}."):
+            layer, _, rest = name.removeprefix(f"{listed}.").partition(".")
+            if layer not in places:
+                continue
+            name = f"{listed}.{places[layer]}.{rest}"
+        weights[name] = weight.detach().cpu().clone()
+    return weights

@@ -10,6 +10,8 @@ import torch
 
 from automm_distill.automm.token_store import tokens_of
 
+LABELLED = "labelled"
+
 
 class Rows:
     """Tokens and labels of a frame: the values that AutoGluon's loader computes row by row in every epoch.
@@ -17,6 +19,8 @@ class Rows:
     :param processor: AutoGluon's text processor of the model (data/process_text.py).
     :param preprocessor: AutoGluon's data frame preprocessor (data/preprocess_dataframe.py).
     :param label_key: name of the labels in a batch; None for rows without labels.
+    :param unlabelled: rows that follow those of ``frame``, with the same texts' columns. A batch then says which of its
+        rows have a label, under :data:`LABELLED`; the others' are made up.
     :param augmented: let the processor augment a row each time it is read, if the model was configured to.
     :param token_cache: the cache folder, where the tokens of many rows are kept; None to keep none.
     """
@@ -28,17 +32,21 @@ class Rows:
         frame: pd.DataFrame,
         *,
         label_key: str | None = None,
+        unlabelled: pd.DataFrame | None = None,
         augmented: bool = False,
         token_cache: Path | None = None,
     ) -> None:
         self.processor = processor
         # Columns in AutoGluon's order, with their texts as its dataset has them (data/dataset.py:52).
-        self.texts, self.text_types = preprocessor.transform_text(frame)
+        texts = frame if unlabelled is None else pd.concat([frame, unlabelled], ignore_index=True)
+        self.texts, self.text_types = preprocessor.transform_text(texts)
         stored = tokens_of(processor, self.texts, token_cache)
         self.source, self.parts, self.starts, self.lengths = stored.source, stored.part, stored.start, stored.lengths
         self.label_key = label_key
         if label_key is not None:
             (self.labels,) = preprocessor.transform_label(frame)[0].values()
+            self.labels = np.resize(self.labels, len(texts))
+        self.labelled = None if unlabelled is None else np.arange(len(texts)) < len(frame)
         self.augmented = augmented and processor.train_augmenter is not None
         if not self.augmented:
             self.texts = {}
@@ -70,6 +78,8 @@ class Rows:
         }
         if self.label_key is not None:
             batch[self.label_key] = torch.from_numpy(self.labels[chosen])
+        if self.labelled is not None:
+            batch[LABELLED] = torch.from_numpy(self.labelled[chosen])
         return batch
 
     def _read(self, chosen: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

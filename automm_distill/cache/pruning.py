@@ -12,7 +12,7 @@ from automm_distill import results
 from automm_distill.cache.entries import MANIFEST, last_used
 from automm_distill.errors import UserError
 
-KINDS = ("teacher", "baseline", "predictions", "outputs", "tokens", "demo")
+KINDS = ("teacher", "baseline", "predictions", "outputs", "tokens", "layers", "demo")
 TOKENS_STAY = 7 * 86400.0  # seconds after their last use: no result refers to them, and the next run may want them
 
 log = logging.getLogger(__name__)

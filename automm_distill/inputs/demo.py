@@ -1,10 +1,10 @@
-"""The embedded demonstration: generated sentence pairs and tiny BERT checkpoints, made on the spot without network.
+"""The embedded demonstration: generated sentence pairs and a tiny BERT checkpoint, made on the spot without network.
 
 The task is that of PAWS in miniature: do two sentences say the same? Both sentences of a pair use nearly the same
 words, so that only who does what to whom decides. Labels follow from how a pair was made; no model is asked.
 
-Both checkpoints start from random weights. The teacher has more layers and is wider than the student, whose single
-layer can weigh words but hardly relate them: that, not any tuning, is what makes the teacher the better model.
+The teacher starts from random weights and has two layers. A single one can weigh words but hardly relate them: that,
+not any tuning, is what makes the teacher the better model. The student is made of its first layer.
 """
 
 import random
@@ -59,13 +59,14 @@ class Shape:
     longest: int = 64  # tokens of a row
 
 
-TEACHER, STUDENT = Shape(layers=2, width=64, heads=4), Shape(layers=1, width=32, heads=4)
+TEACHER = Shape(layers=2, width=64, heads=4)
 
 
-def prepare(settings: Settings, folder: Path) -> tuple[Path, str, str]:
+def prepare(settings: Settings, folder: Path) -> tuple[Path, str, str | None]:
     """Make (once) what ``--demo`` runs on, below ``folder``.
 
-    :return: the data folder, and the teacher's and the student's checkpoint: the user's own where flags name some.
+    :return: the data folder, and the teacher's and the student's checkpoint: the user's own where flags name some, None
+        for a student made of the teacher's layers.
     """
     recipe = {"demo": Path(__file__).read_text(encoding="utf-8"), "benchmark": settings.benchmark}
     path = folder / f"demo-{settings.benchmark}-{cache.fingerprint(recipe)}"
@@ -76,11 +77,12 @@ def prepare(settings: Settings, folder: Path) -> tuple[Path, str, str]:
         build=lambda partial: _build(partial, settings.benchmark),
         load=lambda done, _: done,
     )
-    teacher, student = (
-        str(ready / name) if name.startswith("demo-") else name
-        for name in (settings.teacher_model, settings.student_model)
-    )
-    return ready / "data", teacher, student
+
+    def place(name: str) -> str:
+        return str(ready / name) if name.startswith("demo-") else name
+
+    student = None if settings.student_model is None else place(settings.student_model)
+    return ready / "data", place(settings.teacher_model), student
 
 
 def make_pairs(language: Language, rows: int, seed: int, seen: set[tuple[str, str]] | None = None) -> pd.DataFrame:
@@ -192,6 +194,5 @@ def _build(folder: Path, benchmark: str) -> dict[str, str]:
             pairs.to_parquet(folder / "data" / config / f"{split}.parquet", index=False)
             if split == "train":
                 sentences += [*pairs["sentence1"], *pairs["sentence2"]]
-    for name, shape, seed in (("demo-teacher", TEACHER, 1), ("demo-student", STUDENT, 2)):
-        make_checkpoint(folder / name, sentences, shape, seed)
-    return {"task": f"demo data and checkpoints ({benchmark})"}
+    make_checkpoint(folder / "demo-teacher", sentences, TEACHER, seed=1)
+    return {"task": f"demo data and checkpoint ({benchmark})"}

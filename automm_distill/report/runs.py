@@ -2,15 +2,16 @@
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from automm_distill import results
 from automm_distill.errors import UserError
 from automm_distill.flag import local_path
+from automm_distill.layer_choice import student_name
 from automm_distill.predictions import PREDICTIONS
-from automm_distill.settings import identity
+from automm_distill.settings import Settings, identity
 
 # What a row has had since version 0.1; a row without any of it is older and cannot be reported.
 REQUIRED_FIELDS = (
@@ -25,6 +26,9 @@ STOPPED_FIELDS = (
 # Parts of a row, besides its settings, that runs of one group share; the last two follow from flags as a rule. Their
 # entries have names with a blank, which a flag's name never has.
 ENVIRONMENT_FIELDS = ("device", "versions", "rows", "checkpoints")
+
+# A flag that a row's version did not have yet is at its default there: new ones are off.
+_OFF = {field.name: field.default for field in fields(Settings) if field.default is not MISSING}
 
 Config = Mapping[str, Any]
 
@@ -208,12 +212,14 @@ def _config(row: Mapping[str, Any], checkpoint_names: Mapping[str, str]) -> Conf
 
     Where rows and checkpoints have a fingerprint, that counts and not the place where they were found.
     """
-    settings = row["settings"]
+    settings = _OFF | row["settings"]
     config = identity(settings, is_regression=row.get("problem_type") == "regression")
     del config["seed"]
     for role in ("teacher", "student"):
-        fingerprint = row.get("checkpoints", {}).get(role)
-        config[f"{role}_model"] = checkpoint_names.get(fingerprint, local_path(settings[f"{role}_model"]))
+        name = _checkpoint_name(row, role)
+        if settings[f"{role}_model"] is not None:
+            name = checkpoint_names.get(row.get("checkpoints", {}).get(role), name)
+        config[f"{role}_model"] = name
     config = {name: config[name] for name in settings if name in config}  # in the order of the command line
     config["training format"] = row.get("training_format")
     if "fingerprint" not in row["rows"] and settings["dataset_path"] is not None:
@@ -222,6 +228,8 @@ def _config(row: Mapping[str, Any], checkpoint_names: Mapping[str, str]) -> Conf
         for name, value in row.get(field, {}).items():
             entries = value if isinstance(value, dict) else {"": value}
             config |= {f"{field} {name} {key}".rstrip(): entry for key, entry in entries.items()}
+    # Which rows these are follows from flags and the rows that were read; how many, also from a seed's hold-out.
+    config.pop("rows student unlabelled", None)
     return {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
 
 
@@ -230,8 +238,16 @@ def _checkpoint_names(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     names: dict[str, str] = {}
     for row in rows:
         for role, fingerprint in row.get("checkpoints", {}).items():
-            names.setdefault(fingerprint, local_path(row["settings"][f"{role}_model"]))
+            if row["settings"][f"{role}_model"] is not None:
+                names.setdefault(fingerprint, _checkpoint_name(row, role))
     return names
+
+
+def _checkpoint_name(row: Mapping[str, Any], role: str) -> str:
+    """As its flag gives it, with the layers that a student keeps; of the fine-tuned teacher's see ``student_name``."""
+    model = row["settings"][f"{role}_model"]
+    place = None if model is None else local_path(model)
+    return student_name(place, row.get("student_layers", ()) if role == "student" else ())
 
 
 def _group_key(run: Run) -> frozenset[tuple[str, Any]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from automm_distill.inputs.checkpoints.finding import find_checkpoint
+from automm_distill.inputs.checkpoints.layers import cut
 from automm_distill.inputs.checkpoints.opening import check_checkpoint
 from automm_distill.inputs.rows.splits import Splits, load_splits
 from automm_distill.memory import estimate_peak
@@ -54,20 +55,22 @@ def check(trials: Sequence[Trial], *, on_cluster: bool) -> list[CheckedTrial]:
     # Rows are kept for one set of them at a time: trials that share theirs are looked at one after the other.
     order = sorted(range(len(trials)), key=lambda number: repr(_rows_key(trials[number].settings)))
     read_once, find_once, check_once = _load_once(), functools.cache(find_checkpoint), functools.cache(check_checkpoint)
+    cut_once = functools.cache(cut)
     checked: dict[int, CheckedTrial] = {}
     for number in order:
         settings = trials[number].settings
         if on_cluster:  # its devices are not this machine's, which must not be asked for them
             settings = replace(settings, num_gpu=0, precision="32")
-        context = preflight(settings, load=read_once, find=find_once, check=check_once)
-        checked[number] = CheckedTrial(
-            trials[number],
-            context.identity,
-            trials[number].settings.precision if on_cluster else context.device.precision,
-            None if on_cluster else context.device.num_gpus,
-            estimate_peak(context, on_gpu=trials[number].settings.num_gpu > 0),
-            planned_row(context) | {"settings": asdict(trials[number].settings)},
-        )
+        context = preflight(settings, load=read_once, find=find_once, check=check_once, cut=cut_once)
+        with context.entries_in_use:  # a trial that runs marks them itself
+            checked[number] = CheckedTrial(
+                trials[number],
+                context.identity,
+                trials[number].settings.precision if on_cluster else context.device.precision,
+                None if on_cluster else context.device.num_gpus,
+                estimate_peak(context, on_gpu=trials[number].settings.num_gpu > 0),
+                planned_row(context) | {"settings": asdict(trials[number].settings)},
+            )
     by_run: dict[tuple[str, str], CheckedTrial] = {}
     for _, each in sorted(checked.items()):
         by_run.setdefault((each.identity, each.precision), each)

@@ -15,7 +15,7 @@ from automm_distill.flag import Benchmark
 from automm_distill.settings import FLAGS, Settings
 
 # Part of what makes two trials different ones, but not of ``Settings.identity``, which tells what they are by content.
-_BY_NAME = ("dataset_path", "teacher_model", "student_model", "precision")
+_BY_NAME = ("dataset_path", "unlabelled_path", "teacher_model", "student_model", "student_layers", "precision")
 
 MAX_NAME_BYTES = 200  # of a trial's values; file systems allow names of 255 bytes
 
@@ -157,9 +157,9 @@ def _require_difference(name: str, values: Sequence[str], trials: Sequence[Trial
 
 
 def _flag_parts(name: str, value: str) -> list[str]:
-    """A flag as on the command line; several words are several values, unless they are one path."""
+    """A flag as on the command line; several words are several values, unless the flag takes one path."""
     field = _field(name)
-    if field in FLAGS and FLAGS[field].kind:
+    if field in FLAGS and FLAGS[field].kind not in ("", "paths"):
         return [f"--{name}={value}"]  # in one piece, since a path may also begin with a dash
     return [f"--{name}", *value.split()]
 

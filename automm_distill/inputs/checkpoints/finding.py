@@ -39,13 +39,14 @@ class Checkpoint:
 
     ``fingerprint`` depends on the content of the files that are used, not on their name or place; ``bytes`` is the
     weights' size in single precision; ``max_tokens`` is the longest row that it takes, for AutoGluon's limit until the
-    checkpoint was opened.
+    checkpoint was opened. ``layers`` are those of another checkpoint that this one was cut from, none if it was not.
     """
 
     path: Path
     fingerprint: str
     bytes: int
     max_tokens: int = AUTOGLUON_MAX_TOKENS
+    layers: tuple[int, ...] = ()
 
 
 def find_checkpoint(flag: str, name: str) -> Checkpoint:
@@ -70,10 +71,15 @@ def find_checkpoint(flag: str, name: str) -> Checkpoint:
     except ValueError as error:
         raise UserError(f"{where}: {config} is not JSON") from error
     weights = weight_files(where, path)
-    others = [file.name for file in path.iterdir() if not any(fnmatch.fnmatch(file.name, each) for each in _LEFT_OUT)]
-    used = [glob.escape(file) for file in (*others, *(weight.name for weight in weights))]
+    used = [glob.escape(file.name) for file in (*small_files(path), *weights)]
     digest = fingerprint(hash_folder(path, used))
     return Checkpoint(path.resolve(), digest, sum(map(single_precision_bytes, weights)))
+
+
+def small_files(folder: Path) -> list[Path]:
+    """The files of a checkpoint that are used, but for its weights: those of the tokenizer and the configurations."""
+    left_out = [file for file in folder.iterdir() if any(fnmatch.fnmatch(file.name, each) for each in _LEFT_OUT)]
+    return [file for file in folder.iterdir() if file.is_file() and file not in left_out]
 
 
 def _local_folder(flag: str, name: str) -> Path | None:

@@ -46,14 +46,14 @@ def check_checkpoint(flag: str, name: str, folder: Path, texts: Sequence[str]) -
     tokenizer = _read_tokenizer(where, folder)
     content = _tokenize(where, tokenizer, texts)
     _require_embeddings(where, network, tokenizer)
-    with _refusing(where, "no saying how long its rows may be"):
+    with refusing(where, "no saying how long its rows may be"):
         max_tokens = longest_row(config, network, tokenizer)
     if max_tokens < _FEWEST_TOKENS:
         raise UserError(
             f"{where}: AutoGluon would cut its rows to {max_tokens} tokens (by config.json), which is too few; "
             f"{_NEEDS_ENCODER}"
         )
-    _require_reading(where, _load_network(where, folder), tokenizer, content, max_tokens)
+    _require_reading(where, _load_checked(where, folder), tokenizer, content, max_tokens)
     return max_tokens
 
 
@@ -76,8 +76,28 @@ def longest_row(config: Any, network: Any, tokenizer: Any) -> int:
     return int(min(AUTOGLUON_MAX_TOKENS, declared, *counted_from_padding))
 
 
+def load_network(folder: Path) -> tuple[Any, Mapping[str, Any]]:
+    """The network in ``folder`` with its weights in single precision, and transformers' report of what did not fit.
+
+    A weight that is not in the files, or of another shape there, is drawn at random, the same one each time.
+    """
+    import torch
+    import transformers
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network, report = transformers.AutoModel.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are in the report
+        )
+    return network, report
+
+
 @contextmanager
-def _refusing(where: str, what: str) -> Iterator[None]:
+def refusing(where: str, what: str) -> Iterator[None]:
     """Make one line of whatever a library raises over a file that it cannot use.
 
     Every exception: the tokenizers library has no type of its own and raises ``Exception`` itself; safetensors, torch,
@@ -95,7 +115,7 @@ def _refusing(where: str, what: str) -> Iterator[None]:
 def _read_config(where: str, folder: Path) -> Any:
     import transformers
 
-    with _refusing(where, f"{folder / 'config.json'} is no configuration"):
+    with refusing(where, f"{folder / 'config.json'} is no configuration"):
         declared = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     model_type = declared.get("model_type")
     if str(model_type) not in transformers.CONFIG_MAPPING:
@@ -108,7 +128,7 @@ def _read_config(where: str, folder: Path) -> Any:
         raise UserError(f"{where}: {problem}; needs an architecture of transformers {version('transformers')}")
     if declared.get("quantization_config"):
         raise UserError(f"{where}: its weights are quantized, and cannot be trained; needs the original checkpoint")
-    with _refusing(where, f"{folder / 'config.json'} cannot be used"):
+    with refusing(where, f"{folder / 'config.json'} cannot be used"):
         return transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
@@ -116,7 +136,7 @@ def _build_without_weights(where: str, config: Any) -> Any:
     import torch
     import transformers
 
-    with _refusing(where, f"transformers cannot build its network ({config.model_type})"), torch.device("meta"):
+    with refusing(where, f"transformers cannot build its network ({config.model_type})"), torch.device("meta"):
         network = transformers.AutoModel.from_config(config, trust_remote_code=False)
     if network.main_input_name != "input_ids":
         raise UserError(f"{where}: a {config.model_type} network reads {network.main_input_name}, not text")
@@ -126,7 +146,7 @@ def _build_without_weights(where: str, config: Any) -> Any:
 def _read_tokenizer(where: str, folder: Path) -> Any:
     import transformers
 
-    with _refusing(where, f"no tokenizer can be made of the files in {folder}"):
+    with refusing(where, f"no tokenizer can be made of the files in {folder}"):
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False)
     # Without its files, transformers 5 makes an empty tokenizer: its special tokens, and nothing else.
     files = sorted({"tokenizer.json", *tokenizer.vocab_files_names.values()})
@@ -153,7 +173,7 @@ def _row_ends(tokenizer: Any) -> tuple[int | None, int | None, int | None]:
 
 def _tokenize(where: str, tokenizer: Any, texts: Sequence[str]) -> list[int]:
     """The tokens of all ``texts``, one after the other, without special ones."""
-    with _refusing(where, "its tokenizer cannot read the rows"):
+    with refusing(where, "its tokenizer cannot read the rows"):
         rows = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
     unknown = tokenizer.unk_token_id
     tokens = [token for row in rows for token in row]
@@ -201,22 +221,14 @@ def _require_embeddings(where: str, network: Any, tokenizer: Any) -> None:
         )
 
 
-def _load_network(where: str, folder: Path) -> Any:
+def _load_checked(where: str, folder: Path) -> Any:
     """The network with its weights, as AutoGluon loads it (models/utils.py:623), all of them there and finite."""
-    import torch
-    import transformers
     from transformers.models.t5 import T5PreTrainedModel
 
     files = weight_files(where, folder)
     file = files[0] if len(files) == 1 else folder
-    with _refusing(where, f"the weights in {file} cannot be read, get them again"), torch.random.fork_rng(devices=[]):
-        network, report = transformers.AutoModel.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            trust_remote_code=False,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are in the report
-        )
+    with refusing(where, f"the weights in {file} cannot be read, get them again"):
+        network, report = load_network(folder)
     if isinstance(network, T5PreTrainedModel):
         del network.decoder  # as AutoGluon does (models/hf_text.py:124)
     # A language model is often saved without the pooler, which AutoGluon does not use.
@@ -277,7 +289,7 @@ def _require_reading(where: str, network: Any, tokenizer: Any, content: Sequence
     row = list(content) if first == between == last else [first, *content]  # T5's has no token at its start
     row = (row * (max_tokens // len(row) + 1))[:max_tokens]
     tokens = torch.tensor([row, [row[0], *[between] * (max_tokens - 1)]], dtype=torch.int32)
-    with _refusing(where, "its network cannot read a row as AutoGluon gives it"), torch.inference_mode():
+    with refusing(where, "its network cannot read a row as AutoGluon gives it"), torch.inference_mode():
         features = _read(network, tokenizer, tokens, torch.ones_like(tokens))
         width = network.config.hidden_size
         padded = tokens[:1, :_SHORT_ROW].repeat(3, 1)

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from automm_distill.errors import NoRowsError, UserError, first_line
+from automm_distill.errors import NoRowsError, RowFileError, first_line
 from automm_distill.inputs.rows.file_kinds import HEAD, refuse_other_kinds
 
 _INDEX = re.compile(r"__index_level_\d+__")  # how pandas calls the index that it writes without a name
@@ -23,7 +23,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
     Texts are ``str`` however they are stored (dictionary, binary, large or view). Integers with gaps stay integers
     beside None. A column of class numbers is one of names where the schema has those of a ``ClassLabel``.
 
-    :raises UserError: when the file is damaged or something else, has no rows, or a column twice.
+    :raises RowFileError: when the file is damaged or something else, has no rows, or a column twice.
     """
     return _read(path, "Parquet", lambda: pq.ParquetFile(path, page_checksum_verification=True).read())
 
@@ -57,9 +57,9 @@ def _read(path: Path, kind: str, read: Callable[[], pa.Table]) -> pd.DataFrame:
         frame = as_frame(read())
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
-        raise UserError(f"--dataset_path: {path} cannot be read as {kind}: {reason}") from error
+        raise RowFileError(f"{path} cannot be read as {kind}: {reason}") from error
     if frame.empty:
-        raise NoRowsError(f"--dataset_path: {path} has no rows")
+        raise NoRowsError(f"{path} has no rows")
     return frame
 
 

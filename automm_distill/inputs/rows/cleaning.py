@@ -35,19 +35,11 @@ def clean(raw: pd.DataFrame, task: Task, where: str) -> pd.DataFrame:
     """
     raw = _with_hub_names(raw, task).reset_index(drop=True)
     _require_columns(raw, [*task.text_columns, "label"], where)
-    texts = pd.DataFrame(
-        {
-            column: _texts(raw[source], where)
-            for column, source in zip(task.model_columns, task.text_columns, strict=True)
-        }
-    )
+    texts = _model_texts(raw, task, where)
     labels = _labels(raw["label"], task, where)
 
     unlabelled = labels.isna()
-    blank = texts.apply(lambda text: text.str.strip() == "")
-    if task.name == "pawsx":
-        blank |= texts == NO_TRANSLATION
-    textless = ~unlabelled & blank.any(axis=1)
+    textless = ~unlabelled & _lacks_text(texts, task)
     for what, rows in (("without a label", unlabelled), ("without text", textless)):
         if rows.any():
             log.info("%s: dropped %s of %s rows %s", where, f"{rows.sum():,}", f"{len(raw):,}", what)
@@ -57,6 +49,27 @@ def clean(raw: pd.DataFrame, task: Task, where: str) -> pd.DataFrame:
     frame = texts[kept].assign(label=labels[kept] if task.is_regression else labels[kept].astype("int64"))
     frame.insert(0, "id", row_ids(raw[kept], where))
     return frame.reset_index(drop=True)
+
+
+def clean_unlabelled(raw: pd.DataFrame, task: Task, where: str) -> pd.DataFrame:
+    """Rename the columns for the models, drop and count rows without text. Labels are not looked at.
+
+    :param raw: with the columns of the hub, of the official archive, or with ``task.model_columns``.
+    :return: columns ``task.model_columns`` (text).
+    :raises UserError: on a missing column, a value that is no text, or no row left.
+    """
+    raw = _with_hub_names(raw, task)
+    if not set(task.text_columns) & set(raw.columns):
+        raw = raw.rename(columns=dict(zip(task.model_columns, task.text_columns, strict=True)))
+    raw = raw.reset_index(drop=True)
+    _require_columns(raw, task.text_columns, where)
+    texts = _model_texts(raw, task, where)
+    textless = _lacks_text(texts, task)
+    if textless.any():
+        log.info("%s: dropped %s of %s rows without text", where, f"{textless.sum():,}", f"{len(raw):,}")
+    if textless.all():
+        raise UserError(f"{where}: no row is left with a text (of {len(raw):,})")
+    return texts[~textless].reset_index(drop=True)
 
 
 def warn_if_names_meet_numbers(splits: Mapping[str, pd.DataFrame], task: Task) -> None:
@@ -98,6 +111,20 @@ def _require_columns(raw: pd.DataFrame, columns: Sequence[str], where: str) -> N
             similar = difflib.get_close_matches(column, near)
             hint = f"; rename {near[similar[0]]!r}?" if similar else ""
             raise UserError(f"{where}: column {column!r} is missing; found {some_of(found) or 'none'}{hint}")
+
+
+def _model_texts(raw: pd.DataFrame, task: Task, where: str) -> pd.DataFrame:
+    """The texts under the names that the models see."""
+    columns = zip(task.model_columns, task.text_columns, strict=True)
+    return pd.DataFrame({column: _texts(raw[source], where) for column, source in columns})
+
+
+def _lacks_text(texts: pd.DataFrame, task: Task) -> pd.Series:
+    """Whether one of a row's texts is empty, or was never translated."""
+    blank = texts.apply(lambda text: text.str.strip() == "")
+    if task.name == "pawsx":
+        blank |= texts == NO_TRANSLATION
+    return blank.any(axis=1)
 
 
 def _texts(column: pd.Series, where: str) -> pd.Series:

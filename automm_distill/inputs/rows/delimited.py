@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from automm_distill.errors import NoRowsError, UserError
+from automm_distill.errors import NoRowsError, RowFileError
 from automm_distill.inputs.rows.text_lines import lines
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def read_delimited(path: Path, columns: Sequence[str] | None, usual: str) -> pd.
 
     :param columns: their names, for a file without a header line.
     :param usual: the separator that the name of the file promises.
-    :raises UserError: when no reading explains every line; when the header lacks a name or has one twice; when there
+    :raises RowFileError: when no reading explains every line; when the header lacks a name or has one twice; when there
         are no rows.
     """
     csv.field_size_limit(2**31 - 1)  # the module's own limit is 131,072 characters a field
@@ -83,9 +83,9 @@ def read_delimited(path: Path, columns: Sequence[str] | None, usual: str) -> pd.
     try:
         table = _read_tabbed(path, columns) if separator == "\t" else _read_csv(path, columns, separator)
     except MisfitError as misfit:
-        raise UserError(f"--dataset_path: {path} line {misfit.line} {misfit.reason}") from misfit
+        raise RowFileError(f"{path} line {misfit.line} {misfit.reason}") from misfit
     if not table.rows:
-        raise NoRowsError(f"--dataset_path: {path} has no rows{' below its header' if table.header else ''}")
+        raise NoRowsError(f"{path} has no rows{' below its header' if table.header else ''}")
     return _frame(path, table)
 
 
@@ -269,6 +269,6 @@ def _frame(path: Path, table: Table) -> pd.DataFrame:
             continue
         if not name or name in columns:
             fault = f"has the name {name!r} twice" if name else f"has no name for column {position + 1}"
-            raise UserError(f"--dataset_path: the header of {path} {fault}")
+            raise RowFileError(f"the header of {path} {fault}")
         columns[name] = pd.Series(values, dtype=object)
     return pd.DataFrame(columns)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from automm_distill.errors import UserError
+from automm_distill.errors import RowFileError
 
 HEAD = 512  # bytes that `refuse_other_kinds` needs
 
@@ -31,25 +31,25 @@ _NOT_TEXT = {
 def refuse_binary(path: Path, head: bytes) -> None:
     """Refuse a text file that is a binary one.
 
-    :raises UserError: that says which.
+    :raises RowFileError: that says which.
     """
     for magic, what in _NOT_TEXT.items():
         if head.startswith(magic):
-            raise UserError(f"--dataset_path: {path} {what}")
+            raise RowFileError(f"{path} {what}")
 
 
 def refuse_other_kinds(path: Path, head: bytes) -> None:
     """Refuse what no reader of rows can read.
 
     :param head: the first :data:`HEAD` bytes of ``path``, decompressed.
-    :raises UserError: when the file is empty, or one of the kinds above.
+    :raises RowFileError: when the file is empty, or one of the kinds above.
     """
     if not head:
-        raise UserError(f"--dataset_path: {path} is empty")
+        raise RowFileError(f"{path} is empty")
     beginning = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     for magic, what in _OTHER_KINDS.items():
         if beginning.startswith(magic):
-            raise UserError(f"--dataset_path: {path} {what}")
+            raise RowFileError(f"{path} {what}")
 
 
 def unusable_text(values: Sequence[str]) -> int | None:

@@ -15,13 +15,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-UNLABELLED = -1  # the hub's label of every row of a test split whose labels are kept secret
-
 
 def download(local: Path, task: Task) -> None:
-    """Fetch the labelled splits from the hub (or from its caches on this machine) to ``local``: all or none.
+    """Fetch the splits from the hub (or from its caches on this machine) to ``local``: all or none.
 
-    All, because other tasks read other splits of the same configuration: mnlim and mnlimm.
+    All, because other tasks read other splits of the same configuration (mnlim and mnlimm), and a later run may want
+    the test rows, which have no labels.
 
     :raises UserError: when the rows are nowhere to be found, or lack a split, or cannot be written.
     """
@@ -38,8 +37,7 @@ def download(local: Path, task: Task) -> None:
             with cache.staged(local) as partial:
                 partial.mkdir()
                 for split, rows in splits.items():
-                    if split in task.splits or set(rows["label"]) != {UNLABELLED}:
-                        rows.to_parquet(partial / f"{split}.parquet")
+                    rows.to_parquet(partial / f"{split}.parquet")
     except OSError as error:
         raise UserError(f"--dataset_path: cannot write to {local.parent}: {error.strerror}") from error
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from automm_distill.errors import NoRowsError, UserError
+from automm_distill.errors import NoRowsError, RowFileError
 from automm_distill.inputs.rows.text_lines import lines
 
 
@@ -19,13 +19,13 @@ def read_json(path: Path) -> pd.DataFrame:
     Read are: one object a line; ``[{...}, ...]``; ``{"data": [{...}, ...]}``; and what ``DataFrame.to_json`` writes,
     ``{"column": {"0": ...}}``, ``{"column": [...]}`` or ``{"0": {"column": ...}}``.
 
-    :raises UserError: when a line is not JSON, or not an object; on a key that stands twice, on NaN, and on a text with
-        half of a surrogate pair or a NUL, which no tokenizer reads.
+    :raises RowFileError: when a line is not JSON, or not an object; on a key that stands twice, on NaN, and on a text
+        with half of a surrogate pair or a NUL, which no tokenizer reads.
     """
     numbered = ((number, line) for number, line in enumerate(lines(path), 1) if not line.isspace())
     beginning = list(islice(numbered, 2))
     if not beginning:
-        raise UserError(f"--dataset_path: {path} is empty")
+        raise RowFileError(f"{path} is empty")
     if len(beginning) == 1 or not _is_whole(beginning[0][1]):
         # Read again with its blank lines, for the numbers of lines in messages.
         rows = _rows_of(_parse("".join(lines(path)), path), path)
@@ -52,10 +52,10 @@ def _parse(text: str, path: Path, line: int | None = None) -> Any:
         return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         reason = f"line {line or error.lineno} is not JSON: {error.msg} (column {error.colno})"
-        raise UserError(f"--dataset_path: {path} {reason}") from error
+        raise RowFileError(f"{path} {reason}") from error
     except (ValueError, RecursionError) as error:
         place = f"line {line} " if line else ""
-        raise UserError(f"--dataset_path: {path} {place}cannot be read: {error}") from error
+        raise RowFileError(f"{path} {place}cannot be read: {error}") from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -92,8 +92,8 @@ def _rows_of_columns(columns: Mapping[str, Any], path: Path) -> list[Any]:
     first, *others = keyed
     for name in others:
         if keyed[name].keys() != keyed[first].keys():
-            raise UserError(
-                f"--dataset_path: {path} has columns of different rows: {len(keyed[first])} in {first!r}, "
+            raise RowFileError(
+                f"{path} has columns of different rows: {len(keyed[first])} in {first!r}, "
                 f"{len(keyed[name])} in {name!r}"
             )
     return [{name: values[row] for name, values in keyed.items()} for row in keyed[first]]
@@ -103,7 +103,7 @@ def _frame(rows: Sequence[Any], unit: str, numbers: Sequence[int], path: Path) -
     """:param numbers: that of each row in the file, counted in ``unit``."""
     for number, row in zip(numbers, rows, strict=True):
         if not isinstance(row, dict):
-            raise UserError(f"--dataset_path: {path} {unit} {number} is not an object: {reprlib.repr(row)}")
+            raise RowFileError(f"{path} {unit} {number} is not an object: {reprlib.repr(row)}")
     columns = {}
     for name in dict.fromkeys(chain.from_iterable(rows)):
         values = [row.get(name) for row in rows]
@@ -111,5 +111,5 @@ def _frame(rows: Sequence[Any], unit: str, numbers: Sequence[int], path: Path) -
         # A column of numbers with gaps would be one of floats: 1 becomes 1.0, and a long id is rounded.
         columns[name] = column if None in values else column.infer_objects()
     if not columns:
-        raise NoRowsError(f"--dataset_path: {path} has no rows")
+        raise NoRowsError(f"{path} has no rows")
     return pd.DataFrame(columns)

@@ -1,4 +1,4 @@
-"""MRPC from the files of the corpus itself, which has no validation split.
+"""MRPC from the files of the corpus itself, which has no validation split; its test split is GLUE's.
 
 GLUE took as its validation rows those of ``msr_paraphrase_train.txt`` that ``dev_ids.tsv``, which comes with GLUE,
 lists by the numbers of their two sentences.
@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from automm_distill.errors import UserError
+from automm_distill.errors import RowFileError
 from automm_distill.inputs.rows.row_files import read_file
 
-ROWS, VALIDATION_IDS = "msr_paraphrase_train.txt", "dev_ids.tsv"
+ROWS, TEST_ROWS, VALIDATION_IDS = "msr_paraphrase_train.txt", "msr_paraphrase_test.txt", "dev_ids.tsv"
 _SENTENCE_IDS = ["#1 ID", "#2 ID"]
 
 
@@ -23,23 +23,29 @@ def is_original(folder: Path) -> bool:
 
 
 def read_original(folder: Path, splits: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """``train`` and ``validation`` as GLUE has them, with the hub's ``idx``: the row's number in the corpus' file.
+    """The named splits as GLUE has them; ``train`` and ``validation`` with the hub's ``idx``: the number in the file.
 
-    :raises UserError: when a file is missing, or is not what its name says.
+    :raises RowFileError: when a file is missing, or is not what its name says.
     """
+    by_split = _train_and_validation(folder) if set(splits) - {"test"} else {}
+    if "test" in splits:
+        by_split["test"] = read_file(folder / TEST_ROWS)
+    return {split: by_split[split] for split in splits}
+
+
+def _train_and_validation(folder: Path) -> dict[str, pd.DataFrame]:
     if not (folder / VALIDATION_IDS).is_file():
-        raise UserError(
-            f"--dataset_path: {folder} has no {VALIDATION_IDS}, which says which rows of {ROWS} are for validation; "
+        raise RowFileError(
+            f"{folder} has no {VALIDATION_IDS}, which says which rows of {ROWS} are for validation; "
             f"get it with GLUE's archive of MRPC, or give train.tsv and dev.tsv"
         )
     rows = read_file(folder / ROWS)
     missing = [column for column in _SENTENCE_IDS if column not in rows]
     if missing:
-        raise UserError(f"--dataset_path: {folder / ROWS} has no column {missing[0]!r}")
+        raise RowFileError(f"{folder / ROWS} has no column {missing[0]!r}")
     rows["idx"] = np.arange(len(rows))
     validation_ids = read_file(folder / VALIDATION_IDS, columns=_SENTENCE_IDS)
     is_validation = pd.MultiIndex.from_frame(rows[_SENTENCE_IDS]).isin(pd.MultiIndex.from_frame(validation_ids))
     if not is_validation.any():
-        raise UserError(f"--dataset_path: {folder / VALIDATION_IDS} lists no row of {ROWS}")
-    by_split = {"train": rows[~is_validation], "validation": rows[is_validation]}
-    return {split: by_split[split] for split in splits}
+        raise RowFileError(f"{folder / VALIDATION_IDS} lists no row of {ROWS}")
+    return {"train": rows[~is_validation], "validation": rows[is_validation]}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from automm_distill.errors import NoRowsError, UserError
+from automm_distill.errors import NoRowsError, RowFileError, UserError, blamed_on
 from automm_distill.inputs.rows import msrp
 from automm_distill.inputs.rows.hub_rows import download
 from automm_distill.inputs.rows.layouts import find_folder, find_split, has_split
@@ -27,32 +27,51 @@ def read_splits(folder: Path, task: Task, splits: Sequence[str]) -> dict[str, pd
         if local is None:
             local = folder / task.config
             download(local, task)
-        if task.config == "mrpc" and msrp.is_original(local) and not has_split(local, "train"):
-            return msrp.read_original(local, splits)
-        return {split: _read_split(local, split, task) for split in splits}
+        with blamed_on("--dataset_path"):
+            if task.config == "mrpc" and msrp.is_original(local) and not has_split(local, "train"):
+                return msrp.read_original(local, splits)
+            _require_unlabelled(local, task, splits)
+            return {split: _read_split(local, split, task) for split in splits}
     except OSError as error:  # a folder that may not be entered, a name that is too long
         raise UserError(f"--dataset_path: {error.filename or folder} cannot be read: {error.strerror}") from error
+
+
+def _require_unlabelled(local: Path, task: Task, splits: Sequence[str]) -> None:
+    """Refuse a folder without the rows of GLUE's own test split, which nothing else needs.
+
+    :raises UserError: that says how to get them.
+    """
+    for split in splits:
+        if split in task.unlabelled_splits and not has_split(local, split):
+            raise UserError(
+                f"--unlabelled_path test: {local} has no split {split!r}; put {split}.parquet there, or move that "
+                "folder away, and all splits are downloaded"
+            )
 
 
 def _read_split(local: Path, split: str, task: Task) -> pd.DataFrame:
     parts, empty = [], []
     for path in find_split(local, split):
         try:
-            parts.append(_read_part(path, task))
+            parts.append(read_part(path, task))
         except NoRowsError as error:  # Spark writes its first part even so
             empty.append(error)
     if not parts:
         raise empty[0]
     odd = next((part for part in parts if set(part.columns) != set(parts[0].columns)), None)
     if odd is not None:
-        raise UserError(
-            f"--dataset_path: the shards of {split!r} in {local} have different columns: "
+        raise RowFileError(
+            f"the shards of {split!r} in {local} have different columns: "
             f"{', '.join(map(str, parts[0]))}, and {', '.join(map(str, odd))}"
         )
     return pd.concat(parts, ignore_index=True)
 
 
-def _read_part(path: Path, task: Task) -> pd.DataFrame:
+def read_part(path: Path, task: Task) -> pd.DataFrame:
+    """The rows of one file, or of a folder of ``save_to_disk``.
+
+    :raises RowFileError: when it cannot be read as what it says it is.
+    """
     if path.is_dir():
         return read_saved(path)
     return read_file(path, columns=task.archive_header if _lacks_header(path, task) else None)

@@ -7,17 +7,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from automm_distill.inputs.checkpoints.finding import Checkpoint
+from automm_distill.inputs.rows.row_texts import text_hashes
 from automm_distill.inputs.rows.splits import Splits
 from automm_distill.tasks import Task
 
 MANY_REPEATS = 0.01  # share of the training rows that is worth a line
 SAMPLE = 2000  # rows that stand for all of a larger set when tokens are counted
-# A blank that is not a single one between two words, or is another character that Python's split takes for one.
-_UNEVEN = r"^ | $|  |[\t-\r\x1c-\x1f\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +27,13 @@ def warn_about_rows(splits: Splits, task: Task) -> None:
         trained = {"the teacher's training": splits.teacher.train, "the student's training": splits.student.train}
     seen = []
     for name, frame in trained.items():
-        seen.append(_text_hashes(frame, columns))
+        seen.append(text_hashes(frame, columns))
         _tell_of_repeats(name, pd.Series(seen[-1]), None if task.is_regression else frame["label"])
     if task.tuning_split is None:  # the hold-out was taken off the training rows
-        seen.append(_text_hashes(splits.student.validation, columns))
+        seen.append(text_hashes(splits.student.validation, columns))
     known = np.sort(np.concatenate(seen))
     for name, frame in splits.tests.items():
-        hashes = _text_hashes(frame, columns)
+        hashes = text_hashes(frame, columns)
         shared = int((known[np.searchsorted(known, hashes).clip(max=len(known) - 1)] == hashes).sum())
         if shared:
             log.warning(
@@ -58,7 +55,9 @@ def tell_of_cut_rows(splits: Splits, task: Task, checkpoints: Mapping[str, Check
         tokenizer = load_tokenizer(checkpoint.path)
         longest = checkpoint.max_tokens
         shares = {}
-        for name, frame in (("training", train), ("test", tests)):
+        for name, frame in (("training", train), ("unlabelled", splits.unlabelled), ("test", tests)):
+            if frame is None:
+                continue
             counted = sample(frame)
             share = float((token_counts(tokenizer, counted[list(task.model_columns)]) > longest).mean())
             if share:
@@ -108,18 +107,3 @@ def _tell_of_repeats(name: str, texts: pd.Series, classes: pd.Series | None) -> 
         contradictions = int((of_text.transform("min") != of_text.transform("max")).sum())
     more = f"; {contradictions:,} share their texts with a row of another class" if contradictions else ""
     log.info("%s of %s %s rows repeat the texts of another%s", f"{repeats:,}", f"{len(texts):,}", name, more)
-
-
-def _text_hashes(frame: pd.DataFrame, columns: list[str]) -> np.ndarray:
-    """One number for the texts of each row, whatever the blanks between their words: 64 bits, shape (rows,)."""
-    texts = pd.DataFrame({column: _evenly_spaced(frame[column]) for column in columns})
-    return pd.util.hash_pandas_object(texts, index=False, categorize=False).to_numpy()
-
-
-def _evenly_spaced(texts: pd.Series) -> np.ndarray:
-    """The texts with one blank between words, and none around them."""
-    even = texts.to_numpy(dtype=object, copy=True)
-    found = pc.match_substring_regex(pa.array(even, pa.large_string()), _UNEVEN)  # type: ignore[attr-defined]
-    uneven = found.to_numpy(zero_copy_only=False)
-    even[uneven] = [" ".join(text.split()) for text in even[uneven]]
-    return even

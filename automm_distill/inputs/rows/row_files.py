@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from automm_distill.errors import UserError
+from automm_distill.errors import RowFileError
 from automm_distill.inputs.rows.arrow_files import read_arrow, read_parquet
 from automm_distill.inputs.rows.delimited import read_delimited
 from automm_distill.inputs.rows.json_rows import read_json
@@ -29,11 +29,11 @@ def read_file(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     CSV and TSV give text as it is written, JSON and Parquet the types of the file.
 
     :param columns: names of the columns of a CSV or TSV file without a header line.
-    :raises UserError: when it cannot be read as what it says it is: with path, line or row, and reason.
+    :raises RowFileError: when it cannot be read as what it says it is: with path, line or row, and reason.
     """
     name = path.name.lower()
     if not name.endswith(FORMATS):
-        raise UserError(f"--dataset_path: {path} has none of the suffixes {', '.join(FORMATS)}")
+        raise RowFileError(f"{path} has none of the suffixes {', '.join(FORMATS)}")
     suffix = Path(name.removesuffix(".gz")).suffix
     if suffix in _SEPARATORS:
         return read_delimited(path, columns, _SEPARATORS[suffix])

@@ -5,11 +5,12 @@ from pathlib import Path
 import pandas as pd
 import pyarrow
 
-from automm_distill.errors import NoRowsError, UserError, first_line
+from automm_distill.errors import NoRowsError, RowFileError, first_line
 from automm_distill.inputs.rows.arrow_files import as_frame
 
 # Either says that a folder is meant to be one.
 _STATE, _INFO = "state.json", "dataset_info.json"
+_SPLITS = "dataset_dict.json"
 
 
 def is_saved(folder: Path) -> bool:
@@ -17,10 +18,15 @@ def is_saved(folder: Path) -> bool:
     return (folder / _STATE).is_file() or (folder / _INFO).is_file()
 
 
+def holds_splits(folder: Path) -> bool:
+    """Whether ``folder`` was written by ``DatasetDict.save_to_disk``: a folder of such folders."""
+    return (folder / _SPLITS).is_file()
+
+
 def read_saved(folder: Path) -> pd.DataFrame:
     """The rows of a split, class labels as the words that the data set has for them.
 
-    :raises UserError: when the folder is damaged.
+    :raises RowFileError: when the folder is damaged.
     """
     import datasets
 
@@ -29,13 +35,13 @@ def read_saved(folder: Path) -> pd.DataFrame:
         table = rows.with_format("arrow")[:]
         frame = as_frame(table.replace_schema_metadata(rows.features.arrow_schema.metadata))
     except PermissionError as error:
-        raise UserError(f"--dataset_path: {folder} cannot be read: {error.strerror}") from error
+        raise RowFileError(f"{folder} cannot be read: {error.strerror}") from error
     except (OSError, ValueError, LookupError, TypeError, AttributeError, pyarrow.ArrowException) as error:
-        raise UserError(
-            f"--dataset_path: {folder} is not a whole save_to_disk folder: {first_line(error)}; save it again"
+        raise RowFileError(
+            f"{folder} is not a whole save_to_disk folder: {first_line(error)}; save it again"
         ) from error
     if frame.empty:
-        raise NoRowsError(f"--dataset_path: {folder} has no rows")
+        raise NoRowsError(f"{folder} has no rows")
     return frame
 
 

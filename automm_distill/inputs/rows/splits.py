@@ -1,8 +1,9 @@
 """From raw rows to the frames that the three models share: cleaned, subsampled, and split once."""
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,11 +12,16 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from automm_distill.errors import UserError
+from automm_distill.inputs.rows import unlabelled
 from automm_distill.inputs.rows.cleaning import clean, warn_if_names_meet_numbers
 from automm_distill.inputs.rows.raw_rows import read_splits
 from automm_distill.inputs.rows.row_ids import separate_unrelated
-from automm_distill.settings import Settings
+from automm_distill.settings import REST, Settings
 from automm_distill.tasks import Task
+
+Rows = Mapping[str, Mapping[str, pd.DataFrame]]  # by configuration and split
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,20 @@ class Splits:
     """All rows of a run. Teacher and student share their training rows unless their languages differ.
 
     ``fingerprint`` is a hash of every row that was read, before any were cut or held out: the same for every seed.
+    ``unlabelled`` are more rows for the student, with ``id`` and the task's ``model_columns``; None where none were
+    asked for.
     """
 
     teacher: TrainValidation
     student: TrainValidation
     tests: Mapping[str, pd.DataFrame]
     fingerprint: str
+    unlabelled: pd.DataFrame | None = None
+
+    @property
+    def unlabelled_count(self) -> int:
+        """Of rows without a label."""
+        return 0 if self.unlabelled is None else len(self.unlabelled)
 
 
 def load_splits(settings: Settings, folder: Path) -> Splits:
@@ -55,27 +69,21 @@ def load_splits(settings: Settings, folder: Path) -> Splits:
     :param folder: where :func:`automm_distill.inputs.rows.raw_rows.read_splits` looks.
     :raises UserError: when rows are missing, malformed, or nothing is left of them.
     """
+    whole, fingerprint = (
+        _read_languages(settings, folder) if settings.benchmark == "pawsx" else _read_task(settings, folder)
+    )
+    rows = {task.config: _cut_all(whole[task.config], task, settings) for task in settings.tasks}
     if settings.benchmark == "pawsx":
-        rows, fingerprints = {}, []
-        for task in settings.tasks:
-            tested = task.config in settings.pawsx_student_tasks  # languages of the teacher alone are not
-            splits = [split for split in task.splits if tested or split != "test"]
-            rows[task.config], fingerprint = _read(task, splits, folder)
-            fingerprints.append(fingerprint)
-        tests = separate_unrelated({language: rows[language]["test"] for language in settings.pawsx_student_tasks})
-        for language, frame in tests.items():
-            rows[language]["test"] = frame
-        rows = {task.config: _cut_all(rows[task.config], task, settings) for task in settings.tasks}
         tests = {language: rows[language]["test"] for language in settings.pawsx_student_tasks}
         teacher = _join(rows, settings.pawsx_teacher_tasks)
         same = settings.pawsx_teacher_tasks == settings.pawsx_student_tasks
         student = teacher if same else _join(rows, settings.pawsx_student_tasks)
-        return Splits(teacher, student, tests, hashlib.sha256(repr(fingerprints).encode()).hexdigest())
-    (task,) = settings.tasks
-    frames, fingerprint = _read(task, task.splits, folder)
-    frames = _cut_all(frames, task, settings)
-    data = hold_out(frames["train"], task, settings.seed)
-    return Splits(data, data, {name: frames[split] for name, split in task.test_splits}, fingerprint)
+    else:
+        (task,) = settings.tasks
+        tests = {name: rows[task.config][split] for name, split in task.test_splits}
+        student = teacher = hold_out(rows[task.config]["train"], task, settings.seed)
+    splits = Splits(teacher, student, tests, fingerprint)
+    return _with_unlabelled(splits, whole, rows, settings, folder) if settings.unlabelled_path else splits
 
 
 def cut(frame: pd.DataFrame, rows: int | None, seed: int) -> pd.DataFrame:
@@ -126,6 +134,65 @@ def _quantiles(labels: pd.Series, most: int) -> pd.Series:
     return quantiles
 
 
+def _with_unlabelled(splits: Splits, whole: Rows, kept: Rows, settings: Settings, folder: Path) -> Splits:
+    """``splits`` with the rows that ``--unlabelled_path`` names.
+
+    :param whole: all rows that were read; ``kept``: those of them that are left by the limits.
+    :raises UserError: when there are none, or they cannot be read.
+    """
+    task = settings.tasks[0]
+    configs = settings.pawsx_student_tasks or (task.config,)
+    rows, fingerprint = unlabelled.read(settings, folder), splits.fingerprint
+    if len(rows):  # the rest follows from settings and the other rows
+        fingerprint = hashlib.sha256(repr((fingerprint, unlabelled.fingerprint(rows))).encode()).hexdigest()
+    if REST in settings.unlabelled_path:
+        rest = [_left_out(whole[config]["train"], kept[config]["train"]) for config in configs]
+        rows = pd.concat([rows, *rest], ignore_index=True)[rows.columns]
+    if rows.empty:
+        raise UserError(
+            f"--unlabelled_path {REST}: --max_train_rows {settings.max_train_rows} leaves out no training row; give "
+            "fewer rows, or a file"
+        )
+    known = {
+        "that are test rows": pd.concat([whole[config][split] for config in configs for _, split in task.test_splits]),
+        "of the hold-out": splits.student.validation,
+        "training rows": splits.student.train,
+    }
+    rows = unlabelled.without_known(rows, known, task)
+    limit = settings.unlabelled_rows
+    if limit is not None and limit > len(rows):
+        log.warning("--unlabelled_rows %s: there are %s, all are kept", limit, len(rows))
+    elif limit is not None:
+        log.info("%s of the unlabelled rows are kept, at random", f"{limit:,}")
+    return replace(splits, fingerprint=fingerprint, unlabelled=cut(rows, limit, settings.seed))
+
+
+def _left_out(frame: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
+    """The rows of ``frame`` that a limit took away."""
+    return frame[~frame["id"].isin(kept["id"])]
+
+
+def _read_languages(settings: Settings, folder: Path) -> tuple[Rows, str]:
+    """All rows of PAWS-X's languages, and their fingerprint."""
+    rows, fingerprints = {}, []
+    for task in settings.tasks:
+        tested = task.config in settings.pawsx_student_tasks  # languages of the teacher alone are not
+        splits = [split for split in task.splits if tested or split != "test"]
+        rows[task.config], fingerprint = _read(task, splits, folder)
+        fingerprints.append(fingerprint)
+    tests = separate_unrelated({language: rows[language]["test"] for language in settings.pawsx_student_tasks})
+    for language, frame in tests.items():
+        rows[language]["test"] = frame
+    return rows, hashlib.sha256(repr(fingerprints).encode()).hexdigest()
+
+
+def _read_task(settings: Settings, folder: Path) -> tuple[Rows, str]:
+    """All rows of a task of GLUE, and their fingerprint."""
+    (task,) = settings.tasks
+    frames, fingerprint = _read(task, task.splits, folder)
+    return {task.config: frames}, fingerprint
+
+
 def _read(task: Task, splits: Sequence[str], folder: Path) -> tuple[dict[str, pd.DataFrame], str]:
     """All rows of each split, cleaned, and their fingerprint."""
     digest = hashlib.sha256(task.config.encode())
@@ -165,7 +232,7 @@ def _refuse_constant_labels(labels: pd.Series, task: Task, where: str) -> None:
         )
 
 
-def _join(rows: Mapping[str, Mapping[str, pd.DataFrame]], languages: tuple[str, ...]) -> TrainValidation:
+def _join(rows: Rows, languages: tuple[str, ...]) -> TrainValidation:
     return TrainValidation(
         *(
             pd.concat([rows[language][split] for language in languages], ignore_index=True)

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from automm_distill.errors import UserError, first_line
+from automm_distill.errors import RowFileError, first_line
 from automm_distill.inputs.rows.file_kinds import HEAD, refuse_binary, refuse_other_kinds
 
 _GZIP = b"\x1f\x8b"
@@ -28,13 +28,13 @@ def lines(path: Path) -> Iterator[str]:
     The bytes tell whether the file is compressed and which encoding it has: UTF-8, or UTF-16 and UTF-32 with their
     mark at the beginning. A mark is not part of the text.
 
-    :raises UserError: when the file cannot be read, is not text, has a NUL or another encoding.
+    :raises RowFileError: when the file cannot be read, is not text, has a NUL or another encoding.
     """
     try:
         yield from _decoded(path)
     except (OSError, EOFError, zlib.error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
-        raise UserError(f"--dataset_path: {path} cannot be read: {reason}") from error
+        raise RowFileError(f"{path} cannot be read: {reason}") from error
 
 
 def _decoded(path: Path) -> Iterator[str]:
@@ -47,13 +47,13 @@ def _decoded(path: Path) -> Iterator[str]:
             try:
                 for number, line in enumerate(text, 1):
                     if "\0" in line:
-                        raise UserError(
-                            f"--dataset_path: {path} line {number} has a NUL character: the file is damaged, or UTF-16 "
+                        raise RowFileError(
+                            f"{path} line {number} has a NUL character: the file is damaged, or UTF-16 "
                             f"without its mark (then: iconv -f UTF-16LE -t UTF-8)"
                         )
                     yield line
             except UnicodeDecodeError as error:
-                raise UserError(f"--dataset_path: {path} {_undecodable(path, encoding)}") from error
+                raise RowFileError(f"{path} {_undecodable(path, encoding)}") from error
 
 
 def _opened(path: Path) -> io.BufferedReader | gzip.GzipFile:
