@@ -32,7 +32,7 @@ from automm_distill.evaluation.scores import POOLED
 from automm_distill.report.seeds import Spread, over_seeds
 from automm_distill.results import RESULTS, read_rows
 from benchmarks.distillation_speed import ROOT, machine
-from benchmarks.student_units import TABLE, WAYS, Unit, arguments
+from benchmarks.student_units import ROWS, TABLE, WAYS, Unit, arguments
 
 ROLES = ("teacher", "baseline", "student")
 
@@ -59,7 +59,7 @@ def get_parser() -> Parser:
     parser.add_argument("--dataset_path", required=True, help="folder with glue/ and paws-x/, as the scripts read them")
     parser.add_argument("--english", help="teacher's checkpoint for GLUE: all-MiniLM-L6")
     parser.add_argument("--multilingual", help="teacher's checkpoint for PAWS-X: multilingual-e5-small")
-    parser.add_argument("--rows", nargs="+", choices=TABLE, default=list(TABLE), help="rows of the table")
+    parser.add_argument("--rows", nargs="+", choices=TABLE, default=list(ROWS), help="rows of the table")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=["published", "strong"], help="ways of a student")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--jobs", type=int, default=2, help="units side by side, of one thread each")
