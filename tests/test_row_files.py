@@ -4,7 +4,6 @@ import bz2
 import csv
 import gzip
 import json
-import logging
 import lzma
 from decimal import Decimal
 
@@ -123,7 +122,7 @@ def test_tsv_as_glue_writes_it(tmp_path, ending, encoding):
     ],
 )
 def test_what_quotation_marks_are_in_a_tsv_is_found_out_and_said(tmp_path, caplog, cells, texts, said):
-    caplog.set_level(logging.INFO)
+    caplog.set_level("INFO", logger="automm_distill")
     content = "\n".join(["sentence\tlabel", *(f"{cell}\t1" for cell in cells)])
     rows = read_file(written(tmp_path, "train.tsv", content))
     assert rows["sentence"].tolist() == (texts or cells)
@@ -136,7 +135,7 @@ def test_rows_of_a_tsv_with_unbalanced_marks_are_not_joined(tmp_path):
 
 
 def test_marks_in_the_middle_of_texts_of_a_csv_are_text(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level("INFO", logger="automm_distill")
     path = written(tmp_path, "train.csv", 's,label\n5" disk,1\nhe said "no",0\n')
     assert read_file(path)["s"].tolist() == ['5" disk', 'he said "no"']
     assert "quotation marks are part of the texts" in caplog.text
@@ -249,7 +248,7 @@ def test_file_without_a_header(tmp_path):
 
 
 def test_separator_is_found_in_the_header_and_said(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level("INFO", logger="automm_distill")
     assert read_file(written(tmp_path, "a.csv", "s;label\na,b;1\n"))["s"].tolist() == ["a,b"]
     assert "a.csv: fields are separated by semicolons, not commas" in caplog.text
     caplog.clear()
@@ -266,7 +265,7 @@ QQP = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
 
 
 def test_lines_that_end_early_in_the_archive_of_qqp_are_dropped_and_said(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level("INFO", logger="automm_distill")
     row = '1\t2\t3\t"Why" is it?\tWhat is "it"?\t0\n'
     path = written(tmp_path, "train.tsv", QQP + row * 150 + "5\t6\t7\tWhat\n" + row * 150)
     assert len(read_file(path)) == 300

@@ -122,7 +122,7 @@ def test_rows_new_to_the_teacher_are_not_called_its_own():
 def test_near_one_hot_labels_are_a_warning_only_where_the_student_would_learn_nothing(
     caplog, confidence, temperature, words, level
 ):
-    caplog.set_level(logging.INFO)
+    caplog.set_level("INFO", logger="automm_distill")
     found = teacher(confidence, temperature)
     tell(found)
     assert [record.levelno for record in caplog.records] == [logging.INFO, level]
@@ -135,7 +135,7 @@ def test_near_one_hot_labels_are_a_warning_only_where_the_student_would_learn_no
 
 
 def test_unlabelled_rows_that_are_there_already_are_not_asked_for(caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level("INFO", logger="automm_distill")
     tell(teacher(0.999, 1.0, unlabelled=500))
     assert {record.levelno for record in caplog.records} == {logging.INFO}, "the student learns from the other rows"
     assert caplog.messages[1].endswith("; those after fewer --teacher_max_epochs would say more")
@@ -146,7 +146,7 @@ def test_unlabelled_rows_that_are_there_already_are_not_asked_for(caplog):
     [(0.97, 1.0), (0.97, 5.0), (0.999, None)],  # the last: soft labels are off, or logits that no softmax flattens
 )
 def test_nothing_is_remarked_of_labels_that_say_something(caplog, confidence, temperature):
-    caplog.set_level(logging.INFO)
+    caplog.set_level("INFO", logger="automm_distill")
     tell(teacher(confidence, temperature))
     assert len(caplog.messages) == 1
 

@@ -1,6 +1,5 @@
 """Rows without labels: where they come from, which of them are left out, and what is refused."""
 
-import logging
 import shutil
 
 import datasets
@@ -159,7 +158,7 @@ def test_test_rows_of_mrpcs_corpus(tmp_path):
 
 def test_so_many_are_kept_at_random_by_the_seed(tmp_path, datasets_folder, caplog):
     NEW.to_parquet(tmp_path / "rows.parquet")
-    caplog.set_level(logging.WARNING)
+    caplog.set_level("WARNING", logger="automm_distill")
     few, again, other = (
         load(datasets_folder, tmp_path / "rows.parquet", unlabelled_rows=20, seed=seed) for seed in (1, 1, 2)
     )
