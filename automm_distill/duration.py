@@ -8,6 +8,7 @@ import numpy as np
 
 from automm_distill import memory
 from automm_distill.automm import LengthGroupedSampler, TimedNetwork
+from automm_distill.inputs.checkpoints.opening import load_tokenizer
 from automm_distill.inputs.rows import row_checks
 from automm_distill.run_context import RunContext
 from automm_distill.training import is_cached
@@ -83,7 +84,7 @@ def measure(context: RunContext, role: str) -> PassSeconds:
     Fewer rows than in a pass of the fit are taken where that would cost too long; a row then takes as long or longer.
     """
     train, checkpoint = context.data(role).train, context.checkpoint(role)
-    tokenizer = row_checks.load_tokenizer(checkpoint.path)
+    tokenizer = load_tokenizer(checkpoint.path)
     longest = checkpoint.max_tokens
     sample = row_checks.sample(train)[list(context.task.model_columns)]
     lengths = np.minimum(row_checks.token_counts(tokenizer, sample), longest)

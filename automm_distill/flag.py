@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from automm_distill.errors import UserError
+from automm_distill.hidden_layers import canonical_pairs
 from automm_distill.layer_choice import canonical_layers
 
 Benchmark = Literal["glue", "pawsx"]
@@ -20,7 +21,7 @@ class Flag:
     ``choices`` maps each accepted spelling to its canonical one. ``minimum`` and ``maximum`` are inclusive, ``above``
     is not. ``loss_term`` is the loss that a weight belongs to. ``changes_result`` is False for what may differ between
     two runs with the same outcome. ``kind`` "model", "folder", "file" and "paths" (several) are paths, and get one
-    spelling too, as "layers" do; ``words`` may stand in the place of a path.
+    spelling too, as "layers" and "layer pairs" do; ``words`` may stand in the place of a path.
     """
 
     help: str
@@ -78,6 +79,8 @@ def canonical(declared: Flag, field_type: Any, value: Any) -> Any:
         return declared.choices.get(value, value)
     if declared.kind == "layers":
         return canonical_layers(value)
+    if declared.kind == "layer pairs":
+        return canonical_pairs(value)
     if declared.kind in ("folder", "file") or (declared.kind == "model" and Path(local_path(value)).is_dir()):
         return _in_utf8(local_path(value))
     return value

@@ -10,14 +10,16 @@ FLAG = "--hidden_states_layers"
 Pairs = tuple[tuple[int, int], ...]  # the student's layer, the teacher's, both counted from 0; in the student's order
 
 
-def canonical(value: str) -> str:
+def canonical_pairs(value: str) -> str:
     """The one spelling of a value: pairs in the student's order, without blanks.
+
+    Pairs may also be separated by blanks, as ``--grid`` needs it, where a comma ends a value.
 
     :raises UserError: when it is none of the forms.
     """
-    if value in (EVEN, LAST):
-        return value
-    text = re.sub(r"\s", "", value)
+    if value.strip() in (EVEN, LAST):
+        return value.strip()
+    text = re.sub(r"\s*,\s*|\s+", ",", re.sub(r"\s*:\s*", ":", value.strip()))
     if not re.fullmatch(r"\d+:\d+(,\d+:\d+)*", text):
         raise UserError(
             f"{FLAG} {value}: needs {EVEN}, {LAST}, or pairs of layers counted from 0, student:teacher, such as "

@@ -37,9 +37,10 @@ class LossLog:
     ) -> dict[str, dict[str, float]]:
         """Add the norm of each weighted loss's gradient, at the logits and at the pooled feature.
 
-        All losses reach the network through the feature, those of the logits by way of the last layer.
+        All losses reach the network through the feature, those of the logits by way of the last layer; those of hidden
+        states through the states of the highest layer that is compared, which then takes the feature's place.
 
-        :param logits: (B, C) and ``feature``: (B, D), from which ``terms`` were computed.
+        :param logits: (B, C) and ``feature``: (B, D) or (B, L, D), from which ``terms`` were computed.
         :return: this batch's shares, ``{"logits": {term: share}, "feature": {term: share}}``; empty if one overflowed.
         """
         sizes: dict[str, dict[str, float]] = {output: {} for output in OUTPUTS}

@@ -33,19 +33,20 @@ SHORTEST_DIRECTION = 1e-3
 SHORTEST_MEAN = 1e-4
 
 
-def hard_label(logits: Tensor, labels: Tensor, labelled: Tensor | None = None) -> Tensor:
-    """Cross entropy with the true class; for a regression, the squared error. The mean over the rows with a label.
+def hard_label(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Cross entropy with the true class; for a regression, the squared error.
 
     :param logits: (B, C), or (B, 1) for a regression.
     :param labels: class numbers (B,), or values (B,) in the model's label scale; any valid one for a row without.
-    :param labelled: (B,), true for the rows whose label is known; None when all are.
+    :param weights: of the rows, (B,): 0 for those without a label. Those of the others are such that all have 1 on
+        average: then the mean over many passes is that of the labelled rows, each counting alike. None for all 1.
     """
-    reduction = "mean" if labelled is None else "none"
+    reduction = "mean" if weights is None else "none"
     if logits.shape[1] == 1:
         errors = functional.mse_loss(logits.squeeze(1), labels.to(logits.dtype), reduction=reduction)
     else:
         errors = functional.cross_entropy(logits, labels, reduction=reduction)
-    return errors if labelled is None else (errors * labelled).sum() / labelled.sum().clamp_min(1)
+    return errors if weights is None else (errors * weights).mean()
 
 
 def soft_cross_entropy(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
@@ -214,14 +215,14 @@ class DistillationLoss:
         teacher_logits: Tensor,
         teacher_feature: Tensor,
         labels: Tensor,
-        labelled: Tensor | None = None,
+        label_weights: Tensor | None = None,
         states: States | None = None,
     ) -> dict[str, Tensor]:
         """Each loss that has a weight, not yet multiplied by it, by name.
 
         :param student_logits: (B, C); ``student_feature``: (B, D); ``teacher_logits``: (B, C);
             ``teacher_feature``: (B, E); ``labels``: (B,), class numbers, or values in the student's label scale.
-        :param labelled: as in :func:`hard_label`.
+        :param label_weights: ``weights`` of :func:`hard_label`.
         :param states: needed when the hidden states have a weight.
         """
         with torch.autocast(device_type=student_logits.device.type, enabled=False):
@@ -232,7 +233,7 @@ class DistillationLoss:
             teacher_logits = self.map_logits(teacher_logits)
             adapted = self.adaptor(student_feature)
             by_term: dict[str, Callable[[], Tensor]] = {
-                HARD_LABEL: lambda: hard_label(student_logits, labels, labelled),
+                HARD_LABEL: lambda: hard_label(student_logits, labels, label_weights),
                 SOFT_LABEL: lambda: self._soft_label(student_logits, teacher_logits),
                 SOFTMAX_REGRESSION: lambda: _FORMS[self.spec.softmax_regression](
                     self.map_logits(self.teacher_head(adapted)), teacher_logits

@@ -19,7 +19,7 @@ from automm_distill.folders import require_writable
 from automm_distill.inputs import demo
 from automm_distill.inputs.checkpoints import layers
 from automm_distill.inputs.checkpoints.finding import Checkpoint, find_checkpoint
-from automm_distill.inputs.checkpoints.opening import check_checkpoint
+from automm_distill.inputs.checkpoints.opening import check_checkpoint, load_tokenizer
 from automm_distill.inputs.rows import row_checks
 from automm_distill.inputs.rows.splits import Splits, load_splits
 from automm_distill.results import RESULTS
@@ -73,13 +73,6 @@ def preflight(
     _require_whole_batches(settings, device)
     if settings.aug_scale > 0:
         _require_augmentation_data()
-    read = len(splits.student.train) + splits.unlabelled_count
-    states = 4 if settings.hidden_states_loss_weight else 1  # a student has about three layers
-    outputs = states * OUTPUT_BYTES * read if settings.teacher_outputs == "cached" else 0
-    tokens = TOKEN_BYTES * (len(splits.teacher.train) + read)
-    kept = outputs + tokens + (student.bytes if settings.student_layers is not None else 0)
-    # A fit keeps its last and its three best checkpoints until the finished model is there too.
-    _require_room(cache_folder, "--finetuned_model_cache_folder", 5 * max(teacher.bytes, student.bytes) + kept)
     logs.quieten_libraries(settings.verbosity)
     task = settings.tasks[0]
     texts = [_some_texts(pd.concat([data.train, splits.unlabelled]), task) for data in (splits.teacher, splits.student)]
@@ -88,19 +81,31 @@ def preflight(
         student = teacher
     else:
         student = replace(student, max_tokens=check("--student_model", student_name, student.path, texts[1]))
-    in_use = ExitStack()
-    if settings.student_layers is not None:  # of what was opened before: a broken checkpoint has had its own message
-        whole, name = student, settings.student_model or settings.teacher_model
-        chosen = layers.choose(settings.student_layers, name, whole)
-        in_use.enter_context(cache.in_use(layers.entry(whole, chosen, cache_folder)))
-        student = cut(name, whole, chosen, cache_folder)
-    _require_room(output_folder, "--output_folder", 5 * student.bytes)
-    compared = _compared_layers(settings, teacher, student, texts[1])
-    context = RunContext(
-        settings, task, splits, teacher, student, device, started, hidden_layers=compared, entries_in_use=in_use
-    )
-    _warn_of_what_says_little(context)
+    with ExitStack() as in_use:
+        if settings.student_layers is not None:  # of what was opened: a broken checkpoint has had its own message
+            whole, name = student, settings.student_model or settings.teacher_model
+            chosen = layers.choose(settings.student_layers, name, whole)
+            in_use.enter_context(cache.in_use(layers.entry(whole, chosen, cache_folder)))
+            student = cut(name, whole, chosen, cache_folder)
+        compared = _compared_layers(settings, teacher, student, texts[1])
+        context = RunContext(settings, task, splits, teacher, student, device, started, hidden_layers=compared)
+        _require_room_for(context)
+        _warn_of_what_says_little(context)
+        context.entries_in_use.push(in_use.pop_all())
     return context
+
+
+def _require_room_for(context: RunContext) -> None:
+    """Refuse disks without the room for all that a run leaves there."""
+    teacher, student = context.teacher.bytes, context.student.bytes
+    read = len(context.splits.student.train) + context.splits.unlabelled_count
+    cached = context.settings.teacher_outputs == "cached"
+    outputs = OUTPUT_BYTES * read * (1 + len(context.hidden_layers)) if cached else 0
+    tokens = TOKEN_BYTES * (len(context.splits.teacher.train) + read)
+    # A fit keeps its last and its three best checkpoints until the finished model is there too.
+    _require_room(context.output_folder, "--output_folder", 5 * student)
+    needed = 5 * max(teacher, student) + outputs + tokens
+    _require_room(context.cache_folder, "--finetuned_model_cache_folder", needed)
 
 
 def _compared_layers(
@@ -113,11 +118,11 @@ def _compared_layers(
     if not settings.hidden_states_loss_weight:
         return ()
     where = "--hidden_states_loss_weight"
-    pairs = hidden_layers.resolve(
-        settings.hidden_states_layers, layers.count(where, student), layers.count(where, teacher)
-    )
+    student_name = settings.student_model or settings.teacher_model
+    counts = layers.count(where, student_name, student), layers.count(where, settings.teacher_model, teacher)
+    pairs = hidden_layers.resolve(settings.hidden_states_layers, *counts)
     if settings.teacher_outputs == "online":
-        read = [row_checks.load_tokenizer(each.path)(list(texts))["input_ids"] for each in (teacher, student)]
+        read = [load_tokenizer(each.path)(list(texts))["input_ids"] for each in (teacher, student)]
         if read[0] != read[1] or teacher.max_tokens != student.max_tokens:
             raise UserError(
                 f"{where}: with --teacher_outputs online the states of all tokens are compared, and teacher and "

@@ -76,6 +76,7 @@ def make_row(
             },
             "test": {name: sum(counts) for name, counts in _test_counts(context, comparison).items()},
         },
+        **({} if splits.unlabelled is None else {"unlabelled_left_out": dict(splits.left_out)}),
         "cache_entries": [Path(path).name for path in cached if path],
         "seconds": seconds,
         "training": training,

@@ -9,9 +9,9 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
-from automm_distill import hidden_layers
 from automm_distill.errors import UserError
 from automm_distill.flag import Benchmark, Flag, canonical, check_range, flag, names
+from automm_distill.hidden_layers import EVEN
 from automm_distill.tasks import DEMO_LANGUAGES, DEMO_TASK, GLUE_TASKS, PAWSX_LANGUAGES, Task, pawsx_task
 
 DATA = "data"
@@ -223,7 +223,6 @@ class Settings:
         DISTILLATION,
         default="published",
         choices=names(*PRESETS),
-        changes_result=False,
     )
     temperature: float = flag(
         "divides both logits in the soft label loss; a regression has none", DISTILLATION, default=5.0, above=0
@@ -255,7 +254,9 @@ class Settings:
         "last of both, 0:1,1:3 pairs the student's layers with the teacher's, counted from 0; compared are the first "
         "tokens, or with --teacher_outputs online all",
         DISTILLATION,
-        default=hidden_layers.EVEN,
+        default=EVEN,
+        kind="layer pairs",
+        metavar="LAYERS",
     )
     soft_label_loss_type: str | None = flag(
         "form of the soft label loss",
@@ -416,7 +417,6 @@ class Settings:
             object.__setattr__(self, "soft_label_loss_type", by_problem)
 
     def _check_hidden_states(self) -> None:
-        object.__setattr__(self, "hidden_states_layers", hidden_layers.canonical(self.hidden_states_layers))
         if self.hidden_states_loss_weight and self.teacher_outputs == "online" and self.aug_scale:
             raise UserError(
                 "--hidden_states_loss_weight compares all tokens with --teacher_outputs online, and --aug_scale "
@@ -454,7 +454,7 @@ class Settings:
 
     @property
     def loss_weights(self) -> dict[str, float]:
-        """``{loss term: weight}``, all six."""
+        """``{loss term: weight}``, all of them."""
         return {term: getattr(self, name) for name, term in LOSS_WEIGHTS.items()}
 
     @property
@@ -476,7 +476,9 @@ def identity(values: Mapping[str, Any], *, is_regression: bool) -> dict[str, Any
     is known by no checkpoint. Names that this version does not know stay.
     """
     unused = {name for name, declared in FLAGS.items() if not declared.changes_result}
-    unused.update(("dataset_path", "teacher_model", "student_layers", "num_gpu", "precision"))
+    unused.update(("dataset_path", "teacher_model", "student_layers", "num_gpu", "precision", "preset"))
+    if not values.get("hidden_states_loss_weight"):  # as in rows of before there was this loss
+        unused.add("hidden_states_loss_weight")
     if values["student_model"] is not None:
         unused.add("student_model")
     unused.update(_without_effect(values, is_regression=is_regression))

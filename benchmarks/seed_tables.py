@@ -19,7 +19,7 @@ from rich.table import Table
 
 from automm_distill.command import DONE, Parser, guarded
 from benchmarks.distillation_speed import ROOT
-from benchmarks.student_scores import file_of, run
+from benchmarks.student_scores import file_of, is_done, run
 from benchmarks.student_units import FEATURE_WAYS, PAWSX_WEIGHTS, Unit
 
 SEED = 123
@@ -60,7 +60,7 @@ def benchmark(args: argparse.Namespace) -> int:
     kept.mkdir(parents=True, exist_ok=True)
     units = [Unit(table, way, SEED) for table in args.tables for way in PUBLISHED[table][2]]
     console = Console(width=120)
-    missing = [unit for unit in units if not file_of(kept, unit).exists()]
+    missing = [unit for unit in units if not is_done(unit, args, kept)]
     with ThreadPoolExecutor(args.jobs) as pool:
         for line in pool.map(lambda unit: run(unit, args, Path(args.scratch), kept), missing):
             console.print(line)

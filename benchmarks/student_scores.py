@@ -25,12 +25,14 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from automm_distill.cli import parse_settings
 from automm_distill.command import DONE, Parser, guarded
 from automm_distill.errors import TrainingError
 from automm_distill.evaluation.bootstrap import BootstrapResult, RunPredictions, bootstrap_mean
 from automm_distill.evaluation.scores import POOLED
 from automm_distill.report.seeds import Spread, over_seeds
 from automm_distill.results import RESULTS, read_rows
+from automm_distill.versions import TRAINING_FORMAT, library_versions
 from benchmarks.distillation_speed import ROOT, machine
 from benchmarks.student_units import ROWS, TABLE, WAYS, Unit, arguments
 
@@ -72,9 +74,9 @@ def benchmark(args: argparse.Namespace) -> int:
     """Run what is missing, print the table, write it as JSON."""
     kept = Path(args.results)
     kept.mkdir(parents=True, exist_ok=True)
-    # Row by row, so that units side by side seldom wait for the same teacher.
+    # Way by way: units side by side would wait for the same teacher.
     units = [Unit(row, way, seed) for seed, way, row in product(args.seeds, args.ways, args.rows)]
-    missing = [unit for unit in units if not file_of(kept, unit).exists()]
+    missing = [unit for unit in units if not is_done(unit, args, kept)]
     console = Console(width=120)
     with tempfile.TemporaryDirectory(prefix="student-scores-") as temporary:
         scratch = Path(args.scratch or temporary)
@@ -87,15 +89,32 @@ def benchmark(args: argparse.Namespace) -> int:
     return DONE
 
 
+def is_done(unit: Unit, args: argparse.Namespace, kept: Path) -> bool:
+    """Whether a unit was run as it would be now."""
+    file = file_of(kept, unit)
+    return file.exists() and json.loads(file.read_text())["made_by"] == made_by(unit, args)
+
+
+def made_by(unit: Unit, args: argparse.Namespace) -> dict[str, Any]:
+    """All that a unit's result follows from, but rows and checkpoints."""
+    settings = parse_settings(TABLE[unit.row].script, flags_of(unit, args))
+    found = {"settings": settings.identity, "layers": settings.student_layers, "training_format": TRAINING_FORMAT}
+    return dict(json.loads(json.dumps(found | {"versions": library_versions()})))
+
+
+def flags_of(unit: Unit, args: argparse.Namespace) -> Sequence[str]:
+    """The flags of a unit's command, but for its folders."""
+    where = {"glue": f"{args.dataset_path}/glue", "pawsx": f"{args.dataset_path}/paws-x"}
+    return arguments(unit, where, {"english": args.english, "multilingual": args.multilingual})
+
+
 def run(unit: Unit, args: argparse.Namespace, scratch: Path, kept: Path) -> str:
     """Train a unit, keep what it left, and say in a line how it went.
 
     :raises TrainingError: when its run failed.
     """
     folder = scratch / unit.name
-    where = {"glue": f"{args.dataset_path}/glue", "pawsx": f"{args.dataset_path}/paws-x"}
-    checkpoints = {"english": args.english, "multilingual": args.multilingual}
-    flags = arguments(unit, where, checkpoints)
+    flags = flags_of(unit, args)
     command = [sys.executable, "-m", "automm_distill.cli", TABLE[unit.row].script, *flags, "--quiet"]
     command += ["--output_folder", str(folder), "--finetuned_model_cache_folder", str(scratch / "cache")]
     started = time.monotonic()
@@ -103,17 +122,18 @@ def run(unit: Unit, args: argparse.Namespace, scratch: Path, kept: Path) -> str:
         command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise TrainingError(f"{unit.name}: {done.stderr.strip().splitlines()[-1]}")
+        reason = (done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"])[-1]
+        raise TrainingError(f"{unit.name}: {reason}")
     row = read_rows(folder / RESULTS)[0][-1]
     roles = [role for role in ROLES if role in row["training"]]
     predictions = pd.read_parquet(row["paths"]["predictions"])[["test_set", "id", "label", *roles]]
     predictions.to_parquet(file_of(kept, unit).with_suffix(".parquet"), index=False, compression="zstd")
-    names = {value: Path(value).name for value in (*where.values(), *checkpoints.values()) if value}
     content = {
         "row": unit.row,
         "way": unit.way,
         "seed": unit.seed,
-        "flags": [names.get(value, value) for value in flags],
+        "flags": [Path(value).name if "/" in value else value for value in flags],
+        "made_by": made_by(unit, args),
         "machine": machine() | {"threads": 1},
         "minutes": (time.monotonic() - started) / 60,
         **{
@@ -193,7 +213,7 @@ def _summary(
         for unit, baseline in zip(units, baselines, strict=True)
         if "baseline" in baseline["training"]  # the curve over the depth does without
     ]
-    of_seeds: Spread = over_seeds(gains)
+    of_seeds: Spread | None = over_seeds(gains) if gains else None
     return {
         "row": row,
         "way": way,
@@ -204,7 +224,7 @@ def _summary(
         "gain_over_rows": vars(of_rows.gain) if of_rows.gain is not None else {},
         "p": of_rows.p,
         "gains": gains,
-        "gain_over_seeds": vars(of_seeds),
+        "gain_over_seeds": vars(of_seeds) if of_seeds is not None else {},
         "ratio": of_rows.ratio.value if of_rows.ratio is not None else None,
         "ratio_over_rows": vars(of_rows.ratio) if of_rows.ratio is not None else None,
         "short_baselines": sum(baseline is not unit for unit, baseline in zip(units, baselines, strict=True)),

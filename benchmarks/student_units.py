@@ -6,6 +6,8 @@ Each unit is one command of a script: a row of the table, a way, and a seed.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from automm_distill.flag import Benchmark
+
 
 @dataclass(frozen=True)
 class TableRow:
@@ -18,7 +20,7 @@ class TableRow:
         whichever of the two does better on the hold-out.
     """
 
-    script: str
+    script: Benchmark
     checkpoint: str
     data: tuple[str, ...]
     teacher: tuple[str, ...]
@@ -131,6 +133,7 @@ _HINTON = ("--temperature", "2", "--temperature_scaling", "squared", "--output_f
 WAYS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "published": (OF_CHECKPOINT, ()),
     "hinton": (OF_CHECKPOINT, _HINTON),
+    "layers-published": (OF_TEACHER, ()),
     "layers": (OF_TEACHER, _HINTON),
     "layers-hard": (OF_TEACHER, (*_HINTON, "--soft_label_weight", "0", "--hard_label_weight", "1")),
     "layers-half": (OF_TEACHER, (*_HINTON, "--soft_label_weight", "0.5", "--hard_label_weight", "0.5")),

@@ -37,6 +37,8 @@ def test_in_a_longer_epoch_every_row_comes_equally_often(size, grouped):
     assert len(order) == len(sampler) == size
     counts = np.bincount(order, minlength=100)
     assert (counts.min(), counts.max()) == (size // 100, -(-size // 100))
+    repeats = [8 - len({*order[start : start + 8].tolist()}) for start in range(0, size - size % 8, 8)]
+    assert np.mean(repeats) < 0.15, "a batch of which half is the same row teaches less"
     same = LengthGroupedSampler(lengths, 8, seed=1, grouped=grouped, size=50)
     assert sorted(same.order()) == list(range(100)), "no row is left out"
 

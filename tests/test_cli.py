@@ -16,7 +16,7 @@ from automm_distill.errors import UserError
 from automm_distill.flag import Benchmark
 from automm_distill.losses import TERMS
 from automm_distill.report import command as report_command
-from automm_distill.settings import LOSS_WEIGHTS, Settings, identity
+from automm_distill.settings import LOSS_WEIGHTS, PRESETS, Settings, identity
 from automm_distill.sweep import command as sweep_command
 from automm_distill.sweep import grid
 
@@ -292,9 +292,24 @@ def test_identity_has_what_is_done_with_unlabelled_rows(argv):
     )
 
 
-def test_identity_is_that_of_earlier_versions_without_unlabelled_rows():
+def test_preset_sets_what_is_not_given(capsys):
+    strong, published = parse("glue", "--preset", "strong"), parse("glue")
+    changed = {name: getattr(strong, name) for name in PRESETS["strong"]}
+    assert changed == PRESETS["strong"]
+    assert {name for name in asdict(strong) if getattr(strong, name) != getattr(published, name)} == {
+        "preset",
+        *(name for name, value in PRESETS["strong"].items() if value != getattr(published, name)),
+    }
+    mine = parse("glue", "--temperature", "3", "--preset", "strong", "--hidden_states_loss_weight", "0")
+    assert (mine.temperature, mine.hidden_states_loss_weight) == (3, 0), "a flag that is given wins"
+    flags = [word for name, value in PRESETS["strong"].items() for word in (f"--{name}", str(value))]
+    assert parse("glue", *flags).identity == strong.identity, "what it sets counts, not its name"
+
+
+def test_identity_is_that_of_earlier_versions_without_their_new_flags():
     settings = parse("glue")
-    names = {"unlabelled_path", "unlabelled_rows", "match_steps"}
+    names = {"unlabelled_path", "unlabelled_rows", "match_steps", "student_layers", "preset"}
+    names |= {"hidden_states_loss_weight", "hidden_states_layers"}
     earlier = {name: value for name, value in asdict(settings).items() if name not in names}
     assert settings.identity == identity(earlier, is_regression=False)
     assert not names & set(settings.identity)

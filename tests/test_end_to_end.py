@@ -224,6 +224,25 @@ def test_demo_runs_everything(script, sets, tmp_path, capfd):
     assert "Demonstration on generated sentences" in capfd.readouterr().out
 
 
+@pytest.mark.parametrize("match", ["true", "false"])
+def test_baseline_takes_the_steps_of_a_student_that_learns_from_unlabelled_rows(tmp_path, capfd, match):
+    folders = ["--finetuned_model_cache_folder", str(tmp_path / "cache"), "--output_folder", str(tmp_path / "results")]
+    short = ["--max_train_rows", "200", "--max_test_rows", "100", "--no_timing", "--preset", "strong"]
+    few = ["--unlabelled_path", "rest", "--unlabelled_rows", "300", "--match_steps", match]
+    assert glue("--demo", *QUICK, *folders, *short, *few) == 0
+    captured = capfd.readouterr()
+    assert "distilling the student: teacher[0], 160 rows and 300 unlabelled" in captured.err
+    assert "hidden states 1; T 2 squared" in captured.out
+    (row,) = rows(tmp_path)
+    steps = {role: row["training"][role]["optimizer_steps"] for role in ("baseline", "student")}
+    rows_of_an_epoch = {"student": 460, "baseline": 460 if match == "true" else 160}
+    size, epochs = row["settings"]["batch_size"], row["settings"]["max_epochs"]
+    assert steps == {role: epochs * -(-count // size) for role, count in rows_of_an_epoch.items()}
+    assert row["rows"]["student"] == {"train": 160, "validation": 40, "unlabelled": 300}
+    assert row["unlabelled_left_out"] == {}
+    assert row["teacher_diagnosis"]["unlabelled_rows"] == 300
+
+
 def test_student_of_the_teachers_layers(tmp_path, capfd):
     folders = ["--finetuned_model_cache_folder", str(tmp_path / "cache"), "--output_folder", str(tmp_path / "results")]
     short = ["--max_train_rows", "200", "--max_test_rows", "100", "--no_timing"]

@@ -219,7 +219,7 @@ def test_gradcheck():
         lambda s: losses.rkd_distance(s, teacher),
         lambda s: losses.rkd_angle(s, teacher),
         lambda s: losses.hard_label(s, torch.arange(5) % 4),
-        lambda s: losses.hard_label(s, torch.arange(5) % 4, torch.arange(5) < 3),
+        lambda s: losses.hard_label(s, torch.arange(5) % 4, 2.0 * (torch.arange(5) < 3)),
         lambda s: losses.hidden_states(s.unsqueeze(1), teacher.unsqueeze(1)),
     ):
         assert torch.autograd.gradcheck(function, (student,))
@@ -256,9 +256,12 @@ def test_hard_labels_count_labelled_rows_only(classes):
     if classes == 1:
         labels = draw(2, 7)
     labelled = torch.tensor([True, False, True, True, False, False, True])
-    value = losses.hard_label(logits, labels, labelled).item()
+    weights = labelled * 7 / 4
+    value = losses.hard_label(logits, labels, weights).item()
     assert value == pytest.approx(np_hard_label(logits[labelled].numpy(), labels[labelled].numpy()), rel=1e-12)
-    assert losses.hard_label(logits, labels, torch.zeros(7, dtype=torch.bool)).item() == 0
+    parts = [losses.hard_label(logits[part], labels[part], weights[part]) for part in (slice(0, 2), slice(2, 7))]
+    assert (2 * parts[0] + 5 * parts[1]).item() / 7 == pytest.approx(value), "whichever passes they are in"
+    assert losses.hard_label(logits, labels, torch.zeros(7)).item() == 0
 
 
 # --- AutoGluon's own terms -----------------------------------------------------------------------------------------

@@ -7,11 +7,13 @@ from pathlib import Path
 import nltk
 import pytest
 import torch
+from transformers import AlbertConfig, AutoModel, AutoTokenizer, SqueezeBertConfig
 
 from automm_distill import cache, preflight
 from automm_distill.automm import fit_options
 from automm_distill.devices import Device, choose_device
 from automm_distill.errors import UserError
+from automm_distill.inputs.checkpoints import layers
 from automm_distill.inputs.checkpoints.finding import find_checkpoint
 
 from .conftest import SENTENCES, make_settings, write_splits
@@ -234,12 +236,67 @@ def test_teacher_that_is_broken_is_refused_under_its_own_flag(checkpoints, datas
     assert not list((tmp_path / "finetuned_model_cache_folder").glob("layers-*"))
 
 
-def test_room_is_needed_for_the_layers_too(checkpoints, datasets_folder, tmp_path, monkeypatch):
+def test_room_is_needed_for_hidden_states_too(checkpoints, datasets_folder, tmp_path, monkeypatch):
     needed = {}
     monkeypatch.setattr(preflight, "_require_room", lambda folder, flag, size: needed.setdefault(flag, []).append(size))
-    teacher = str(checkpoints / "teacher")
-    for changes in ({"student_layers": None, "student_model": teacher}, {}):
+    for weight in (0.0, 1.0):
+        changes = {"student_layers": "1", "student_model": None, "hidden_states_loss_weight": weight}
         context = preflight.preflight(settings_of_a_run(checkpoints, datasets_folder, tmp_path, **changes))
-    (whole, cut), (whole_fits, cut_fits) = needed["--finetuned_model_cache_folder"], needed["--output_folder"]
-    assert cut - whole == context.teacher.bytes
-    assert (whole_fits, cut_fits) == (5 * context.teacher.bytes, 5 * context.student.bytes)
+    without, states = needed["--finetuned_model_cache_folder"]
+    assert states - without == preflight.OUTPUT_BYTES * len(context.splits.student.train)
+    assert context.hidden_layers == ((0, 1),)
+    assert needed["--output_folder"] == [5 * context.student.bytes] * 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"hidden_states_layers": "1:0"},
+            "--hidden_states_layers 1:0: the student has layers 0 to 0, and no layer 1",
+        ),
+        (
+            {"hidden_states_layers": "0:2"},
+            "--hidden_states_layers 0:2: the teacher has layers 0 to 1, and no layer 2",
+        ),
+        (
+            {"teacher_outputs": "online"},
+            "--hidden_states_loss_weight: with --teacher_outputs online the states of all tokens are compared, and "
+            "teacher and student have different tokenizers",
+        ),
+    ],
+)
+def test_hidden_states_that_cannot_be_compared_are_refused(checkpoints, datasets_folder, tmp_path, changes, message):
+    settings = settings_of_a_run(
+        checkpoints,
+        datasets_folder,
+        tmp_path,
+        student_layers=None,
+        student_model=str(checkpoints / "student"),
+        hidden_states_loss_weight=1.0,
+        **changes,
+    )
+    with pytest.raises(UserError) as refused:
+        preflight.preflight(settings)
+    assert str(refused.value).startswith(message)
+
+
+def test_augmentation_and_the_states_of_all_tokens_exclude_each_other():
+    with pytest.raises(UserError, match="--hidden_states_loss_weight compares all tokens with --teacher_outputs"):
+        make_settings(hidden_states_loss_weight=1.0, teacher_outputs="online", aug_scale=0.1)
+
+
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [
+        (AlbertConfig(hidden_size=16, num_attention_heads=2, intermediate_size=32, num_hidden_layers=2), "no list"),
+        (SqueezeBertConfig(hidden_size=16, num_attention_heads=2, intermediate_size=32, embedding_size=16), "states"),
+    ],
+)
+def test_hidden_states_of_layers_that_cannot_be_watched_are_refused(checkpoints, tmp_path, config, problem):
+    tokenizer = AutoTokenizer.from_pretrained(checkpoints / "teacher")
+    config.vocab_size = len(tokenizer)
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=rf"^--flag: mine: .*{problem}.*; --flag 0 leaves them out$"):
+        layers.count("--flag", "mine", find_checkpoint("--teacher_model", str(tmp_path)))

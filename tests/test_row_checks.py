@@ -7,7 +7,7 @@ import pytest
 from automm_distill import automm
 from automm_distill.inputs import demo
 from automm_distill.inputs.checkpoints.finding import Checkpoint
-from automm_distill.inputs.checkpoints.opening import check_checkpoint
+from automm_distill.inputs.checkpoints.opening import check_checkpoint, load_tokenizer
 from automm_distill.inputs.rows import row_checks
 from automm_distill.inputs.rows.row_texts import text_hashes
 from automm_distill.inputs.rows.splits import Splits, TrainValidation
@@ -126,7 +126,7 @@ def test_tokens_are_counted_as_autogluon_makes_them(checkpoints, tmp_path):
     automm.fit(tmp_path / "model", rows, RTE, make_options(checkpoints, "teacher"))
     frame = SENTENCES[:20].rename(columns={"idx": "id"})
     frame.loc[frame.index[-1], "sentence1"] = "the pilot " * 400
-    tokenizer = row_checks.load_tokenizer(checkpoints / "teacher")
+    tokenizer = load_tokenizer(checkpoints / "teacher")
     counted = row_checks.token_counts(tokenizer, frame[list(RTE.model_columns)])
     longest = check_checkpoint("--teacher_model", "teacher", checkpoints / "teacher", tuple(frame["sentence1"]))
     assert counted.max() > longest

@@ -89,6 +89,14 @@ def test_several_unlabelled_files_are_one_value_of_a_grid(tmp_path):
     assert [trial.settings.unlabelled_path for trial in trials[::2]] == [("rest",), ("more.csv", "rest")]
 
 
+def test_presets_and_pairs_of_layers_can_be_swept(tmp_path):
+    trials = plan(tmp_path, **grid.read_grid(["preset=published,strong"]))
+    assert [trial.settings.temperature for trial in trials[::2]] == [5, 2]
+    points = grid.read_grid(["hidden_states_layers=last,0:1 1:3"])
+    trials = plan(tmp_path, "--hidden_states_loss_weight", "1", **points)
+    assert [trial.settings.hidden_states_layers for trial in trials[::2]] == ["last", "0:1,1:3"]
+
+
 def test_layers_can_be_swept_with_blanks_between_them(tmp_path):
     """A comma ends a value of the grid; in a file, a list in the list is such a value, too."""
     points = grid.read_grid(["student_layers=3,first:2,0 2 4"])

@@ -62,28 +62,33 @@ class LengthGroupedSampler(DistributedSampler[Sample]):
     def order(self) -> np.ndarray:
         """The rows of this epoch for this device, shape (rows,)."""
         random = np.random.default_rng((self.seed, self.epoch))
-        count = len(self.lengths)
-        order = np.concatenate([random.permutation(count) for _ in range(0, self.size, count)])[: self.size]
-        if self.grouped:
-            order = self._group(order, random)
+        rounds, missing = [], self.size
+        while missing:
+            rounds.append(random.permutation(len(self.lengths))[:missing])
+            missing -= len(rounds[-1])
+        order = self._group(rounds, random) if self.grouped else np.concatenate(rounds)
         order = np.resize(order, self.total_size)  # each device gets as many: the first rows come twice
         ours: np.ndarray = order[self.rank :: self.num_replicas]
         return ours
 
-    def _group(self, order: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    def _group(self, rounds: Sequence[np.ndarray], random: np.random.Generator) -> np.ndarray:
+        """:param rounds: random orders of different rows: no pool has rows of two, hence no batch a row twice.
+
+        What is left of each round is too little for a batch, and not grouped.
+        """
         batches: list[np.ndarray] = []
-        last = order[:0]
-        for start in range(0, len(order), POOL_BATCHES * self.step):
-            rows = order[start : start + POOL_BATCHES * self.step]
+        left: list[np.ndarray] = []
+        size = POOL_BATCHES * self.step
+        for rows in (order[start : start + size] for order in rounds for start in range(0, len(order), size)):
             rows = rows[np.argsort(self.lengths[rows] * random.uniform(1 - LENGTH_NOISE, 1 + LENGTH_NOISE, len(rows)))]
             short = len(rows) % self.step
-            if short:  # an incomplete batch has to be the epoch's last; which lengths it holds is left to chance
+            if short:  # incomplete batches have to be the epoch's last; which lengths they hold is left to chance
                 start_of_last = self.step * int(random.integers(len(rows) // self.step + 1))
-                last = rows[start_of_last : start_of_last + short]
+                left.append(rows[start_of_last : start_of_last + short])
                 rows = np.delete(rows, slice(start_of_last, start_of_last + short))
             batches.extend(rows.reshape(-1, self.step))
         random.shuffle(batches)
-        return np.concatenate([*batches, last])
+        return np.concatenate([*batches, *left])
 
 
 class TrainRows(LightningDataModule):

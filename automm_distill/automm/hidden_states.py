@@ -1,12 +1,13 @@
 """What a network's layers make of a batch, beside what AutoGluon's model returns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from automm_distill.inputs.checkpoints.layers import find_layers
+from automm_distill.inputs.checkpoints.layers import find_layers, layer_states
 
 
 class HiddenStates:
@@ -20,7 +21,7 @@ class HiddenStates:
         self.layers = tuple(layers)
         self._kept: dict[int, Tensor] = {}
         _, modules = find_layers(network)
-        self._handles = [modules[layer].register_forward_hook(self._keeper(layer)) for layer in set(layers)]
+        self._handles = [modules[layer].register_forward_hook(partial(self._keep, layer)) for layer in {*layers}]
 
     def take(self) -> list[Tensor]:
         """The states after each layer, (B, L, D); to be taken once per pass."""
@@ -32,11 +33,8 @@ class HiddenStates:
         for handle in self._handles:
             handle.remove()
 
-    def _keeper(self, layer: int) -> Callable[[nn.Module, Any, Any], None]:
-        def keep(module: nn.Module, inputs: Any, output: Any) -> None:
-            self._kept[layer] = output[0] if isinstance(output, tuple) else output
-
-        return keep
+    def _keep(self, layer: int, module: nn.Module, inputs: Any, output: Any) -> None:
+        self._kept[layer] = layer_states(output)
 
 
 class Projections(nn.Module):

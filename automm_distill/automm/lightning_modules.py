@@ -17,7 +17,7 @@ from automm_distill.automm.fit_options import FitOptions
 from automm_distill.automm.hidden_states import HiddenStates, Projections
 from automm_distill.automm.random_numbers import CpuDropout, pass_seed, seed_torch
 from automm_distill.automm.teacher import TeacherTargets, TeacherTargetSource
-from automm_distill.automm.tokenized_rows import LABELLED
+from automm_distill.automm.tokenized_rows import LABEL_WEIGHT
 from automm_distill.devices import prepare_arithmetic
 from automm_distill.loss_log import LossLog
 from automm_distill.losses import HIDDEN_STATES, DistillationLoss, LogitMapping, States
@@ -173,7 +173,7 @@ class DistillModule(FineTuneModule):
             teacher.logits,
             teacher.features,
             batch[self.model.label_key],
-            labelled=batch.get(LABELLED),
+            label_weights=batch.get(LABEL_WEIGHT),
             states=self._states(layers, teacher, batch) if layers else None,
         )
         if batch_idx % self.trainer.accumulate_grad_batches == 0:

@@ -10,7 +10,7 @@ import torch
 
 from automm_distill.automm.token_store import tokens_of
 
-LABELLED = "labelled"
+LABEL_WEIGHT = "label_weight"
 
 
 class Rows:
@@ -19,8 +19,9 @@ class Rows:
     :param processor: AutoGluon's text processor of the model (data/process_text.py).
     :param preprocessor: AutoGluon's data frame preprocessor (data/preprocess_dataframe.py).
     :param label_key: name of the labels in a batch; None for rows without labels.
-    :param unlabelled: rows that follow those of ``frame``, with the same texts' columns. A batch then says which of its
-        rows have a label, under :data:`LABELLED`; the others' are made up.
+    :param unlabelled: rows that follow those of ``frame``, with the same texts' columns. A batch then has
+        the weights of its labels under :data:`LABEL_WEIGHT`, 1 on average over all rows and 0 for those, whose labels
+        are made up.
     :param augmented: let the processor augment a row each time it is read, if the model was configured to.
     :param token_cache: the cache folder, where the tokens of many rows are kept; None to keep none.
     """
@@ -46,7 +47,10 @@ class Rows:
         if label_key is not None:
             (self.labels,) = preprocessor.transform_label(frame)[0].values()
             self.labels = np.resize(self.labels, len(texts))
-        self.labelled = None if unlabelled is None else np.arange(len(texts)) < len(frame)
+        self.label_weights = None
+        if unlabelled is not None:
+            self.label_weights = np.zeros(len(texts), dtype=np.float32)
+            self.label_weights[: len(frame)] = len(texts) / len(frame)
         self.augmented = augmented and processor.train_augmenter is not None
         if not self.augmented:
             self.texts = {}
@@ -78,8 +82,8 @@ class Rows:
         }
         if self.label_key is not None:
             batch[self.label_key] = torch.from_numpy(self.labels[chosen])
-        if self.labelled is not None:
-            batch[LABELLED] = torch.from_numpy(self.labelled[chosen])
+        if self.label_weights is not None:
+            batch[LABEL_WEIGHT] = torch.from_numpy(self.label_weights[chosen])
         return batch
 
     def _read(self, chosen: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -150,7 +150,7 @@ def read_file(path: Path) -> SweepFile:
 def _require_difference(name: str, values: Sequence[str], trials: Sequence[Trial]) -> None:
     """Refuse a grid over a flag that changes no result: all its trials would be one run."""
     field = _field(name)
-    if len(set(values)) == 1 or any(field in trial.compared_settings for trial in trials):
+    if len(set(values)) == 1 or field == "preset" or any(field in trial.compared_settings for trial in trials):
         return
     where = "use --gpus_per_trial" if field == "num_gpu" else f"give --{name} once, outside the grid"
     raise UserError(f"--grid {name}={','.join(values)}: makes no difference to any result here; {where}")

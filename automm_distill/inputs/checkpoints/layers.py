@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from automm_distill import cache
 from automm_distill.errors import UserError
 from automm_distill.inputs.checkpoints.finding import Checkpoint, small_files
-from automm_distill.inputs.checkpoints.opening import load_network, refusing
+from automm_distill.inputs.checkpoints.opening import load_network, load_tokenizer, refusing
 from automm_distill.inputs.checkpoints.weight_files import single_precision_bytes, weight_files
 from automm_distill.layer_choice import chosen_layers, spelled
-from automm_distill.versions import library_versions
+from automm_distill.versions import TRAINING_FORMAT, library_versions
 
 if TYPE_CHECKING:
     from torch import nn
@@ -76,22 +76,38 @@ def choose(choice: str, name: str, source: Checkpoint) -> tuple[int, ...]:
     return layers
 
 
-def count(where: str, checkpoint: Checkpoint) -> int:
-    """How many layers the network of a checkpoint has, which was opened before.
+def count(flag: str, name: str, checkpoint: Checkpoint) -> int:
+    """How many layers a checkpoint's network has, which was opened before, and whose states can be watched.
 
-    :param where: flag, for messages.
-    :raises UserError: when they cannot be found.
+    :param flag: and ``name`` of the checkpoint: for messages.
+    :raises UserError: when they cannot be found, or do not give the states of all tokens when they are called.
     """
     import torch
-    import transformers
 
-    config = transformers.AutoConfig.from_pretrained(checkpoint.path, trust_remote_code=False)
-    with torch.device("meta"):
-        network = transformers.AutoModel.from_config(config, trust_remote_code=False)
+    where = f"{flag}: {name}: "
+    network, _ = load_network(checkpoint.path)
+    tokens = torch.tensor([load_tokenizer(checkpoint.path)("a")["input_ids"]])
+    states: list[Any] = []
     try:
-        return len(find_layers(network)[1])
+        _, modules = find_layers(network)
     except UserError as error:
-        raise UserError(f"{where}: {error}") from error
+        raise UserError(f"{where}{error}; {flag} 0 leaves them out") from error
+    for module in modules:
+        module.register_forward_hook(lambda _, inputs, output: states.append(layer_states(output)))
+    with torch.inference_mode():
+        network(tokens)
+    shapes = {tuple(each.shape) for each in states}
+    if len(states) != len(modules) or shapes != {(*tokens.shape, network.config.hidden_size)}:
+        raise UserError(
+            f"{where}the layers of a {network.config.model_type} network do not give the states of all tokens; "
+            f"{flag} 0 leaves them out"
+        )
+    return len(modules)
+
+
+def layer_states(output: Any) -> Any:
+    """The states (B, L, D) in what a layer returns: by themselves, or first of several things."""
+    return output[0] if isinstance(output, tuple) else output
 
 
 def entry(source: Checkpoint, layers: Sequence[int], folder: Path) -> Path:
@@ -129,7 +145,12 @@ def cut(name: str, source: Checkpoint, layers: tuple[int, ...], folder: Path) ->
 
 
 def _recipe(source: Checkpoint, layers: Sequence[int]) -> dict[str, Any]:
-    return {"checkpoint": source.fingerprint, "layers": list(layers), "versions": library_versions()}
+    return {
+        "checkpoint": source.fingerprint,
+        "layers": list(layers),
+        "training_format": TRAINING_FORMAT,
+        "versions": library_versions(),
+    }
 
 
 def _write_network(where: str, source: Path, layers: Sequence[int], folder: Path) -> None:

@@ -96,6 +96,13 @@ def load_network(folder: Path) -> tuple[Any, Mapping[str, Any]]:
     return network, report
 
 
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a checkpoint that was opened before, as AutoGluon opens it."""
+    import transformers
+
+    return transformers.AutoTokenizer.from_pretrained(folder)
+
+
 @contextmanager
 def refusing(where: str, what: str) -> Iterator[None]:
     """Make one line of whatever a library raises over a file that it cannot use.

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from automm_distill.inputs.checkpoints.finding import Checkpoint
+from automm_distill.inputs.checkpoints.opening import load_tokenizer
 from automm_distill.inputs.rows.row_texts import text_hashes
 from automm_distill.inputs.rows.splits import Splits
 from automm_distill.tasks import Task
@@ -74,13 +74,6 @@ def tell_of_cut_rows(splits: Splits, task: Task, checkpoints: Mapping[str, Check
 def sample(frame: pd.DataFrame, rows: int = SAMPLE) -> pd.DataFrame:
     """``rows`` rows at random, always the same ones, or all if there are no more."""
     return frame.sample(min(rows, len(frame)), random_state=0)
-
-
-def load_tokenizer(checkpoint: Path) -> Any:
-    """The checkpoint's own tokenizer, as AutoGluon opens it."""
-    import transformers
-
-    return transformers.AutoTokenizer.from_pretrained(checkpoint)
 
 
 def token_counts(tokenizer: Any, texts: pd.DataFrame) -> np.ndarray:

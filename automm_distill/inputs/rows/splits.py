@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -48,7 +48,7 @@ class Splits:
 
     ``fingerprint`` is a hash of every row that was read, before any were cut or held out: the same for every seed.
     ``unlabelled`` are more rows for the student, with ``id`` and the task's ``model_columns``; None where none were
-    asked for.
+    asked for. ``left_out`` says how many of them were not taken, for what.
     """
 
     teacher: TrainValidation
@@ -56,6 +56,7 @@ class Splits:
     tests: Mapping[str, pd.DataFrame]
     fingerprint: str
     unlabelled: pd.DataFrame | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def unlabelled_count(self) -> int:
@@ -147,6 +148,8 @@ def _with_unlabelled(splits: Splits, whole: Rows, kept: Rows, settings: Settings
         fingerprint = hashlib.sha256(repr((fingerprint, unlabelled.fingerprint(rows))).encode()).hexdigest()
     if REST in settings.unlabelled_path:
         rest = [_left_out(whole[config]["train"], kept[config]["train"]) for config in configs]
+        if not any(map(len, rest)) and len(rows):
+            log.warning("--unlabelled_path %s: --max_train_rows leaves out no training row", REST)
         rows = pd.concat([rows, *rest], ignore_index=True)[rows.columns]
     if rows.empty:
         raise UserError(
@@ -158,13 +161,13 @@ def _with_unlabelled(splits: Splits, whole: Rows, kept: Rows, settings: Settings
         "of the hold-out": splits.student.validation,
         "training rows": splits.student.train,
     }
-    rows = unlabelled.without_known(rows, known, task)
+    rows, left_out = unlabelled.without_known(rows, known, task)
     limit = settings.unlabelled_rows
     if limit is not None and limit > len(rows):
         log.warning("--unlabelled_rows %s: there are %s, all are kept", limit, len(rows))
     elif limit is not None:
         log.info("%s of the unlabelled rows are kept, at random", f"{limit:,}")
-    return replace(splits, fingerprint=fingerprint, unlabelled=cut(rows, limit, settings.seed))
+    return replace(splits, fingerprint=fingerprint, unlabelled=cut(rows, limit, settings.seed), left_out=left_out)
 
 
 def _left_out(frame: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:

@@ -49,12 +49,17 @@ def fingerprint(frame: pd.DataFrame) -> str:
     return hashlib.sha256(np.unique(_exact_hashes(frame)).tobytes()).hexdigest()
 
 
-def without_known(frame: pd.DataFrame, known: Mapping[str, pd.DataFrame], task: Task) -> pd.DataFrame:
-    """The rows whose texts are in none of the ``known`` frames, each once; what is left out is counted in one line.
+def without_known(
+    frame: pd.DataFrame, known: Mapping[str, pd.DataFrame], task: Task
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """The rows whose texts are in none of the ``known`` frames, each once.
+
+    What is left out is counted in one line.
 
     :param frame: with ``task.model_columns``, and perhaps others.
     :param known: by what they are, as a message calls them.
-    :return: ``id`` and ``task.model_columns``; order and ids follow from the texts.
+    :return: ``id`` and ``task.model_columns``, whose order and ids follow from the texts; and how many rows were left
+        out for what.
     :raises UserError: when none is left.
     """
     columns = list(task.model_columns)
@@ -68,13 +73,14 @@ def without_known(frame: pd.DataFrame, known: Mapping[str, pd.DataFrame], task: 
         kept &= ~counts[-1][1]
     counts.append(("repeats", kept & pd.Series(hashes).duplicated().to_numpy()))
     kept &= ~counts[-1][1]
-    left_out = ", ".join(f"{found.sum():,} {what}" for what, found in counts if found.any())
+    left_out = {what: int(found.sum()) for what, found in counts if found.any()}
+    counted = ", ".join(f"{count:,} {what}" for what, count in left_out.items())
     if not kept.any():
-        raise UserError(f"{FLAG}: none of {len(texts):,} rows is left{f'; left out: {left_out}' if left_out else ''}")
-    log.info("%s unlabelled rows%s", f"{kept.sum():,}", f"; left out: {left_out}" if left_out else "")
+        raise UserError(f"{FLAG}: none of {len(texts):,} rows is left{f'; left out: {counted}' if counted else ''}")
+    log.info("%s unlabelled rows%s", f"{kept.sum():,}", f"; left out: {counted}" if counted else "")
     rows = texts[kept].reset_index(drop=True)
     rows.insert(0, "id", [f"unlabelled {number:016x}" for number in hashes[kept].tolist()])
-    return rows
+    return rows, left_out
 
 
 def _read_place(place: Path, task: Task) -> list[pd.DataFrame]:
