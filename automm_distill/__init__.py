@@ -10,4 +10,4 @@ The data flows one way:
 Only ``automm`` touches AutoGluon; nothing heavy is imported until the command line is known to be good.
 """
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
