@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from automm_distill.command import DONE, Parser, guarded
+from automm_distill.defaults import SCRIPT_DEFAULTS, defaults, with_defaults
 from automm_distill.errors import UserError
 from automm_distill.flag import Benchmark, Flag
-from automm_distill.settings import SCRIPT_DEFAULTS, Settings, defaults, flags_of, with_defaults
+from automm_distill.settings import Settings, flags_of
 from automm_distill.startup import start
 
 log = logging.getLogger(__name__)

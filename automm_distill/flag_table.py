@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from automm_distill.cli import describe_default
+from automm_distill.defaults import defaults
 from automm_distill.flag import Benchmark, Flag
-from automm_distill.settings import FLAGS, defaults
+from automm_distill.settings import FLAGS
 from automm_distill.text_table import TextTable, as_markdown
 
 SCRIPTS: Mapping[Benchmark, str] = {"glue": "GLUE", "pawsx": "PAWS-X"}

@@ -19,10 +19,11 @@ from lightning.pytorch.strategies import Strategy
 from automm_distill import automm, teacher_outputs
 from automm_distill.automm.fit_options import AUTOGLUON_LOSSES
 from automm_distill.automm.lightning_modules import FineTuneModule
+from automm_distill.defaults import defaults
 from automm_distill.devices import choose_device, prepare_arithmetic
 from automm_distill.evaluation.metrics import predicted_labels
 from automm_distill.inputs.rows.splits import TrainValidation
-from automm_distill.settings import LOSS_WEIGHTS, Settings, defaults
+from automm_distill.settings import LOSS_WEIGHTS, Settings
 from automm_distill.tasks import GLUE_TASKS, Task
 from benchmarks import bare_loop, phases
 from benchmarks.variants import VARIANTS, Variant

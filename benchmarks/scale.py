@@ -25,12 +25,13 @@ from rich.table import Table
 
 from automm_distill import logs
 from automm_distill.command import DONE, Parser, guarded
+from automm_distill.defaults import defaults
 from automm_distill.errors import TrainingError
 from automm_distill.evaluation import scores
 from automm_distill.inputs.demo import TEACHER, Shape, make_checkpoint
 from automm_distill.inputs.rows.raw_rows import read_splits
 from automm_distill.inputs.rows.splits import load_splits
-from automm_distill.settings import Settings, defaults
+from automm_distill.settings import Settings
 from automm_distill.tasks import GLUE_TASKS, PAWSX_LANGUAGES, Task, pawsx_task
 from benchmarks.distillation_speed import machine
 from benchmarks.first_step import PHASES

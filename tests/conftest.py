@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from automm_distill.defaults import defaults
 from automm_distill.flag import Benchmark
 from automm_distill.inputs import demo
-from automm_distill.settings import Settings, defaults
+from automm_distill.settings import Settings
 
 TEACHER_LAYERS, STUDENT_LAYERS = 2, 1
 SENTENCES = demo.make_pairs(demo.LANGUAGES["en"], 400, seed=5)

@@ -15,8 +15,9 @@ from automm_distill.cli import flags_without_effect, no_garbage_collection, pars
 from automm_distill.errors import UserError
 from automm_distill.flag import Benchmark
 from automm_distill.losses import TERMS
+from automm_distill.presets import PRESETS
 from automm_distill.report import command as report_command
-from automm_distill.settings import LOSS_WEIGHTS, PRESETS, Settings, identity
+from automm_distill.settings import LOSS_WEIGHTS, Settings, identity
 from automm_distill.sweep import command as sweep_command
 from automm_distill.sweep import grid
 

@@ -13,9 +13,9 @@ import automm_distillation_report
 import automm_distillation_sweep
 from automm_distill.cache import command as cache_command
 from automm_distill.cli import make_parser, parse_settings
+from automm_distill.defaults import DEMO_DEFAULTS
 from automm_distill.flag_table import SCRIPTS, flags_page
 from automm_distill.report import command as report_command
-from automm_distill.settings import DEMO_DEFAULTS
 from automm_distill.sweep import command as sweep_command
 from automm_distill.sweep import grid
 from benchmarks import distillation_speed

@@ -17,11 +17,12 @@ import torch
 
 import automm_distillation_sweep
 from automm_distill import run_context
+from automm_distill.defaults import defaults
 from automm_distill.devices import choose_device
 from automm_distill.errors import UserError
 from automm_distill.inputs.rows.splits import load_splits
 from automm_distill.results import RESULTS, append_row, read_rows
-from automm_distill.settings import Settings, defaults
+from automm_distill.settings import Settings
 from automm_distill.sweep import checks, grid, progress
 from automm_distill.sweep.checks import CheckedTrial, check, pending
 from automm_distill.sweep.grid import Trial, gpus_per_trial, with_gpus

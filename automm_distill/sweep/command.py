@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from automm_distill.command import DONE, FAILED, Parser, guarded, path_argument
+from automm_distill.defaults import SCRIPT_DEFAULTS
 from automm_distill.errors import UserError
-from automm_distill.settings import SCRIPT_DEFAULTS
 
 if TYPE_CHECKING:
     from automm_distill.sweep.checks import CheckedTrial
