@@ -224,6 +224,18 @@ def test_demo_runs_everything(script, sets, tmp_path, capfd):
     assert "Demonstration on generated sentences" in capfd.readouterr().out
 
 
+@pytest.mark.slow
+def test_demo_gains_in_nine_of_ten_seeds(tmp_path):
+    """Digits differ between kinds of CPU, and with them single seeds."""
+    folders = ["--finetuned_model_cache_folder", str(tmp_path / "cache"), "--output_folder", str(tmp_path / "results")]
+    for seed in range(1, 11):
+        assert glue("--demo", "--seed", str(seed), "--quiet", "--no_timing", *folders) == 0
+    scores = [row["scores"]["test"]["accuracy"] for row in rows(tmp_path)]
+    gains = [of_run["student"] - of_run["baseline"] for of_run in scores]
+    assert sum(gain > 0 for gain in gains) >= 9, gains
+    assert np.mean(gains) > 0.05
+
+
 @pytest.mark.parametrize("match", ["true", "false"])
 def test_baseline_takes_the_steps_of_a_student_that_learns_from_unlabelled_rows(tmp_path, capfd, match):
     folders = ["--finetuned_model_cache_folder", str(tmp_path / "cache"), "--output_folder", str(tmp_path / "results")]
