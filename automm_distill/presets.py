@@ -9,6 +9,5 @@ PRESETS: dict[str, dict[str, Any]] = {
         "temperature": 2.0,
         "temperature_scaling": "squared",
         "output_feature_loss_weight": 0.0,
-        "hidden_states_loss_weight": 1.0,
     },
 }

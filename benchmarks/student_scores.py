@@ -37,6 +37,7 @@ from benchmarks.distillation_speed import ROOT, machine
 from benchmarks.student_units import ROWS, TABLE, WAYS, Unit, arguments
 
 ROLES = ("teacher", "baseline", "student")
+TRAINING_FIELDS = ("optimizer_steps", "epochs", "seconds", "loss_terms", "diverged_at", "weights_hash")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -141,7 +142,7 @@ def run(unit: Unit, args: argparse.Namespace, scratch: Path, kept: Path) -> str:
             for name in ("scores", "validation", "rows", "seconds", "size", "versions", "speed_up", "teacher_diagnosis")
         },
         "training": {
-            role: {name: value for name, value in info.items() if not name.endswith("path") and name != "from_cache"}
+            role: {name: value for name, value in info.items() if name in TRAINING_FIELDS}
             for role, info in row["training"].items()
         },
     }

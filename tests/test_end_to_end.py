@@ -240,6 +240,7 @@ def test_demo_gains_in_nine_of_ten_seeds(tmp_path):
 def test_baseline_takes_the_steps_of_a_student_that_learns_from_unlabelled_rows(tmp_path, capfd, match):
     folders = ["--finetuned_model_cache_folder", str(tmp_path / "cache"), "--output_folder", str(tmp_path / "results")]
     short = ["--max_train_rows", "200", "--max_test_rows", "100", "--no_timing", "--preset", "strong"]
+    short += ["--hidden_states_loss_weight", "1"]
     few = ["--unlabelled_path", "rest", "--unlabelled_rows", "300", "--match_steps", match]
     assert glue("--demo", *QUICK, *folders, *short, *few) == 0
     captured = capfd.readouterr()
