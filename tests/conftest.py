@@ -53,6 +53,17 @@ def checkpoints(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def teachers(checkpoints, tmp_path_factory) -> Path:
+    """A folder with a fitted teacher of each task of ``fits.LABELS``, under the task's name."""
+    from .fits import LABELS, fit_teacher  # AutoGluon is imported where it is needed
+
+    folder = tmp_path_factory.mktemp("teachers")
+    for name in LABELS:
+        fit_teacher(checkpoints, folder / name, name)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def datasets_folder(tmp_path_factory) -> Path:
     """rte, stsb, cola, mnli and PAWS-X (en, de) in the shape that the hub gives them, with generated sentences."""
     folder = tmp_path_factory.mktemp("data")

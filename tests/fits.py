@@ -46,6 +46,11 @@ def make_options(
     return replace(options, hyperparameters={**options.hyperparameters, **(hyperparameters or {})})
 
 
+def fit_teacher(checkpoints: Path, folder: Path, task: str) -> None:
+    """Fine-tune the teacher's checkpoint on a task of ``LABELS`` for an epoch."""
+    automm.fit(folder, rows_of(task), GLUE_TASKS[task], make_options(checkpoints, "teacher", glue_task=task))
+
+
 def cached(predictor: Predictor, rows: TrainValidation, folder: Path) -> Teacher:
     """The teacher as a student learns from it by default: with its outputs on disk."""
     layers = list(range(TEACHER_LAYERS))[-STUDENT_LAYERS:]

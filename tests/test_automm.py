@@ -30,15 +30,6 @@ BF16_CPU = Device(num_gpus=0, precision="bf16", name="CPU", threads=2)
 
 
 @pytest.fixture(scope="module")
-def teachers(checkpoints, tmp_path_factory):
-    """A folder with a teacher of each task, under the task's name."""
-    folder = tmp_path_factory.mktemp("teachers")
-    for name in LABELS:
-        automm.fit(folder / name, rows_of(name), GLUE_TASKS[name], make_options(checkpoints, "teacher", glue_task=name))
-    return folder
-
-
-@pytest.fixture(scope="module")
 def teacher(teachers):
     return load(teachers / "rte")
 

@@ -25,15 +25,6 @@ HARD_ALONE = dict.fromkeys(LOSS_WEIGHTS, 0.0) | {"hard_label_weight": 1.0}
 UNMOVED = {"student_learning_rate": 1e-30, "student_weight_decay": 0.0}
 
 
-@pytest.fixture(scope="module")
-def teachers(checkpoints, tmp_path_factory):
-    """A folder with a teacher of each task, under the task's name."""
-    folder = tmp_path_factory.mktemp("teachers")
-    for name in LABELS:
-        automm.fit(folder / name, rows_of(name), GLUE_TASKS[name], make_options(checkpoints, "teacher", glue_task=name))
-    return folder
-
-
 def weights(folder):
     return torch.load(folder / "model.ckpt", weights_only=True)["state_dict"]
 

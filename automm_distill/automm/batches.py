@@ -72,9 +72,9 @@ class LengthGroupedSampler(DistributedSampler[Sample]):
         return ours
 
     def _group(self, rounds: Sequence[np.ndarray], random: np.random.Generator) -> np.ndarray:
-        """:param rounds: random orders of different rows: no pool has rows of two, hence no batch a row twice.
+        """:param rounds: random orders of different rows. No pool has rows of two, where copies of a row would meet.
 
-        What is left of each round is too little for a batch, and not grouped.
+        What is left of each round is too little for a batch; the last batches are made of it, whatever its lengths.
         """
         batches: list[np.ndarray] = []
         left: list[np.ndarray] = []
