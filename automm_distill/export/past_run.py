@@ -1,0 +1,107 @@
+"""A run that is over, found again by its folder: its row, its rows, and its models."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from automm_distill import automm, cache
+from automm_distill.automm import Predictor
+from automm_distill.errors import UserError
+from automm_distill.export.source import Source
+from automm_distill.inputs import demo
+from automm_distill.inputs.rows.splits import Splits, load_splits
+from automm_distill.results import RESULTS, read_rows
+from automm_distill.settings import Settings
+
+ROLES = ("student", "teacher", "baseline")
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """A run's ``folder``, its ``row`` in results.jsonl, and the settings that it had."""
+
+    folder: Path
+    row: dict[str, Any]
+    settings: Settings
+
+
+def find_run(folder: Path, dataset_path: str | None) -> PastRun:
+    """The run whose folder this is.
+
+    :param dataset_path: where its rows lie now; None for where they were.
+    :raises UserError: when there is none, or a version of this program made it whose settings are no longer known.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; needs that of a run, as the run printed it (results/<run>)")
+    rows, _ = read_rows(folder.parent / RESULTS)
+    row = next((row for row in rows if row["run"] == folder.name), None)
+    if row is None:
+        raise UserError(f"{folder}: {folder.parent / RESULTS} has no run of that name; needs the folder of a run")
+    known = {field.name for field in fields(Settings)}
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in row["settings"].items()}
+    if dataset_path is not None:
+        values["dataset_path"] = dataset_path
+    return PastRun(folder, row, Settings(**{name: value for name, value in values.items() if name in known}))
+
+
+@contextmanager
+def opened(run: PastRun, role: str, *, with_teacher: bool) -> Iterator[Source]:
+    """One of the run's models, with its rows; those of the cache stay there meanwhile.
+
+    :param with_teacher: the teacher beside it, if it is still there.
+    :raises UserError: when the rows are others, or the model is gone.
+    """
+    splits = _splits(run)
+    with ExitStack() as in_use:
+        models: dict[str, Predictor] = {}
+        for name in dict.fromkeys([*(["teacher"] if with_teacher else []), role]):
+            path = _path(run, name)
+            in_use.enter_context(cache.in_use(path))
+            try:
+                models[name] = _load(path, name, run)
+            except cache.NotAvailable as error:
+                if name == role:
+                    raise UserError(f"{run.folder}: its {role} is not available ({error})") from error
+        settings = run.settings
+        yield Source(role, models, settings.tasks[0], splits, pool=settings.benchmark == "pawsx")
+
+
+def _path(run: PastRun, role: str) -> Path:
+    """Where the run said that the model is; a student, where the run's folder is now."""
+    if role == "student":
+        return run.folder / "student"
+    if role not in run.row["training"]:
+        raise UserError(f"{run.folder}: this run has no {role}")
+    return Path(run.row["training"][role]["path"])
+
+
+def _load(path: Path, role: str, run: PastRun) -> Predictor:
+    def load(folder: Path, _: Mapping[str, Any]) -> Predictor:
+        return automm.load(folder, run.settings.tasks[0], verbosity="quiet")
+
+    if role != "student":
+        return cache.load_now(path, load)
+    if not path.is_dir():
+        raise cache.NotAvailable(f"{path} is not there")
+    return load(path, {})
+
+
+def _splits(run: PastRun) -> Splits:
+    """The rows of the run.
+
+    :raises UserError: when they have changed since.
+    """
+    settings = run.settings
+    if settings.demo:
+        data, _, _ = demo.prepare(settings, Path(settings.finetuned_model_cache_folder))
+    else:
+        assert settings.dataset_path is not None  # only --demo does without
+        data = Path(settings.dataset_path)
+    splits = load_splits(settings, data)
+    if splits.fingerprint != run.row["rows"]["fingerprint"]:
+        raise UserError(
+            f"--dataset_path {data}: its rows are not those of the run, which the export would be checked on"
+        )
+    return splits
