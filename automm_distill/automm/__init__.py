@@ -7,7 +7,7 @@ moves.
 
 from automm_distill.automm.batches import LengthGroupedSampler
 from automm_distill.automm.fit_options import FitOptions, distillation_spec, fit_options
-from automm_distill.automm.fitted_parts import FittedParts, fitted_parts
+from automm_distill.automm.fitted_parts import FittedParts, RowForm, fitted_parts, row_form
 from automm_distill.automm.fitting import WEIGHT_FILES, fit
 from automm_distill.automm.predictor import Predictor, load
 from automm_distill.automm.teacher import Teacher
@@ -19,6 +19,7 @@ __all__ = [
     "FittedParts",
     "LengthGroupedSampler",
     "Predictor",
+    "RowForm",
     "Teacher",
     "TimedNetwork",
     "distillation_spec",
@@ -26,4 +27,5 @@ __all__ = [
     "fit_options",
     "fitted_parts",
     "load",
+    "row_form",
 ]

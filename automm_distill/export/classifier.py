@@ -30,7 +30,7 @@ class Classifier:
     @property
     def inputs(self) -> list[str]:
         """Names of what the network is given."""
-        return input_names(self.parts)
+        return input_names(self.parts.rows)
 
     def batch(self, texts: Texts) -> dict[str, Tensor]:
         """Rows as the network reads them, each (rows, longest row)."""
@@ -52,4 +52,4 @@ def classifier(parts: FittedParts, task: Task) -> Classifier:
 
     :raises UserError: when its tokenizer cannot be saved.
     """
-    return Classifier(parts, plain_tokenizer(parts), task.classes)
+    return Classifier(parts, plain_tokenizer(parts.rows), task.classes)

@@ -58,7 +58,7 @@ def export(
             forms[form] = {
                 "path": str(place(run_folder, source.role, form).resolve()),
                 "bytes": (folder / form / WEIGHTS[form]).stat().st_size,
-                "max_tokens": model.parts.max_tokens,
+                "max_tokens": model.parts.rows.max_tokens,
                 "other_tokens": other_tokens,
                 "vocabulary": vocabulary,
                 **about,

@@ -35,7 +35,7 @@ def write_hf(model: Classifier, folder: Path, texts: Texts) -> float:
             f"--export hf: a {kind} network of transformers cannot carry AutoGluon's head: {error}"
         ) from error
     network.save_pretrained(folder)
-    transformers_tokenizer(model.parts, model.tokenizer).save_pretrained(folder)
+    transformers_tokenizer(model.parts.rows, model.tokenizer).save_pretrained(folder)
     # A name that transformers 4 and 5 both know, and that keeps tokenizer.json as it is.
     file = folder / "tokenizer_config.json"
     declared = json.loads(file.read_text(encoding="utf-8")) | {"tokenizer_class": "PreTrainedTokenizerFast"}

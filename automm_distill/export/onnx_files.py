@@ -55,14 +55,18 @@ def write_int8(source: Path, folder: Path, *, embeddings: bool) -> None:
     :param source: folder of the single precision form.
     :param embeddings: the word embeddings too, most of a small multilingual model.
     """
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    nodes = onnx.load(source / WEIGHTS[ONNX], load_external_data=False).graph.node
+    head = [node.name for node in nodes if node.name.startswith("/head/")]  # small, and the last word
     folder.mkdir(parents=True, exist_ok=True)
     with _quiet():
         quantize_dynamic(
             source / WEIGHTS[ONNX],
             folder / WEIGHTS[ONNX],
-            op_types_to_quantize=["MatMul", "Gemm", *(["Gather"] if embeddings else [])],
+            op_types_to_quantize=["MatMul", *(["Gather"] if embeddings else [])],
+            nodes_to_exclude=[*head, *(f"{name}_MatMul" for name in head)],  # as onnxruntime calls it after a first step
             per_channel=True,
             reduce_range=True,
             weight_type=QuantType.QInt8,
@@ -78,7 +82,8 @@ class _Graph(nn.Module):
         network: Any = deepcopy(model.parts.network)
         network.set_attn_implementation("eager")  # plain products, which every runtime knows how to fuse
         self.network = network
-        self.head = nn.Linear(*reversed(model.parts.weight.shape))
+        classes, width = model.parts.weight.shape
+        self.head = nn.Linear(width, classes)
         self.head.weight = nn.Parameter(model.parts.weight.clone())
         self.head.bias = nn.Parameter(model.parts.bias.clone())
         self.names = model.inputs

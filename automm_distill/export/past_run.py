@@ -40,7 +40,9 @@ def find_run(folder: Path, dataset_path: str | None) -> PastRun:
     if row is None:
         raise UserError(f"{folder}: {folder.parent / RESULTS} has no run of that name; needs the folder of a run")
     known = {field.name for field in fields(Settings)}
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in row["settings"].items()}
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in row["settings"].items()
+    }
     if dataset_path is not None:
         values["dataset_path"] = dataset_path
     return PastRun(folder, row, Settings(**{name: value for name, value in values.items() if name in known}))
