@@ -64,7 +64,7 @@ def export(
                 **about,
                 **checking.check(form, folder / form, reference),
             }
-            forms[form]["recommended"] = _is_recommended(forms[form], margin)
+            forms[form]["recommended"] = is_recommended(forms[form], margin)
         models: dict[str, dict[str, Any]] = {role: {"bytes": each.bytes} for role, each in source.models.items()}
         if budget is not None:
             log.info("timing %s", ", ".join([*models, *forms]))
@@ -89,7 +89,8 @@ def place(run_folder: Path, role: str, form: str) -> Path:
     return run_folder / EXPORT / (form if role == "student" else f"{role}-{form}")
 
 
-def _is_recommended(form: Mapping[str, Any], margin: float) -> bool:
+def is_recommended(form: Mapping[str, Any], margin: float) -> bool:
+    """Whether a form's score, as far as :func:`checking.check` found one, is worse by no more than ``margin`` points."""
     gain = form["gain"]["value"]
     return gain is None or 100 * gain >= -margin
 

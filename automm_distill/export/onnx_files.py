@@ -66,7 +66,10 @@ def write_int8(source: Path, folder: Path, *, embeddings: bool) -> None:
             source / WEIGHTS[ONNX],
             folder / WEIGHTS[ONNX],
             op_types_to_quantize=["MatMul", *(["Gather"] if embeddings else [])],
-            nodes_to_exclude=[*head, *(f"{name}_MatMul" for name in head)],  # as onnxruntime calls it after a first step
+            nodes_to_exclude=[
+                *head,
+                *(f"{name}_MatMul" for name in head),
+            ],  # as onnxruntime calls it after a first step
             per_channel=True,
             reduce_range=True,
             weight_type=QuantType.QInt8,

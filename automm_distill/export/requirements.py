@@ -1,7 +1,7 @@
 """What an export needs of the machine and of a model's tokenizer, known before anything is trained."""
 
-import importlib.util
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from automm_distill.errors import UserError
@@ -19,7 +19,7 @@ def require_exportable(flag: str, formats: Sequence[str], tokenizer: Any, *, tri
     :param trims: its vocabulary is to be cut.
     :raises UserError: when a library is missing, or the tokenizer cannot be written to a file, or not be cut.
     """
-    absent = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
+    absent = [name for name in LIBRARIES if find_spec(name) is None]
     if absent and {*formats} - {HF}:
         form = next(form for form in formats if form != HF)
         raise UserError(
