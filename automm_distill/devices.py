@@ -42,7 +42,7 @@ def choose_device(num_gpu: int, precision: str) -> Device:
         raise UserError(f"--num_gpu {num_gpu}: this machine has {present}; use 0 for the CPU or -1 for all")
     used = present if num_gpu == -1 else num_gpu
     name = torch.cuda.get_device_name(0) if used else "CPU"
-    best = _best_precision(on_gpu=used > 0)
+    best = best_precision(on_gpu=used > 0)
     supported = {"32", best} | ({"16"} if used else set())
     if precision == "auto":
         precision = best
@@ -53,7 +53,7 @@ def choose_device(num_gpu: int, precision: str) -> Device:
     return Device(used, precision, name, torch.get_num_threads())
 
 
-def _best_precision(*, on_gpu: bool) -> str:
+def best_precision(*, on_gpu: bool) -> str:
     """The fastest precision of the device that trains as well as single precision does."""
     import torch
 

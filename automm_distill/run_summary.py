@@ -9,10 +9,10 @@ from typing import Any
 
 from rich.console import Console
 
+from automm_distill import export_table
 from automm_distill.evaluation.scores import POOLED
 from automm_distill.evaluation.verdict import judge_gain
-from automm_distill.export import table as export_table
-from automm_distill.export.formats import EXPORT
+from automm_distill.export_formats import EXPORT
 from automm_distill.layer_choice import student_name
 from automm_distill.settings import LOSS_WEIGHTS
 from automm_distill.teacher_diagnosis import remark, sentence

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from automm_distill.errors import UserError
-from automm_distill.export.formats import FORMATS
+from automm_distill.export_formats import FORMATS
 from automm_distill.flag import Benchmark, Flag, canonical, check_range, flag, names
 from automm_distill.hidden_layers import EVEN
 from automm_distill.presets import PRESETS

@@ -14,9 +14,9 @@ import transformers
 from automm_distill.automm import FittedParts
 from automm_distill.export.classifier import Classifier
 from automm_distill.export.exported import Exported
-from automm_distill.export.formats import INT8, ONNX
 from automm_distill.export.onnx_files import write_int8, write_onnx
 from automm_distill.export.plain_tokenizer import plain_tokenizer
+from automm_distill.export_formats import INT8, ONNX
 
 from .conftest import SENTENCES
 

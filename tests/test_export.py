@@ -13,11 +13,12 @@ import pandas as pd
 import pytest
 import transformers
 
+from automm_distill import export_table as table
 from automm_distill.cli import run_script
 from automm_distill.errors import TrainingError
-from automm_distill.export import card, checking, exporting, requirements, table
+from automm_distill.export import card, checking, exporting, requirements
 from automm_distill.export.command import run_export
-from automm_distill.export.formats import FORMATS
+from automm_distill.export_formats import FORMATS
 from automm_distill.predictions import PREDICTIONS
 from automm_distill.results import RESULTS, read_rows
 from automm_distill.text_table import as_text

@@ -11,10 +11,10 @@ import transformers
 
 from automm_distill.errors import UserError
 from automm_distill.export.exported import Exported
-from automm_distill.export.formats import HF, INT8, ONNX
 from automm_distill.export.hf import write_hf
 from automm_distill.export.linear_head import carry
 from automm_distill.export.onnx_files import write_int8, write_onnx
+from automm_distill.export_formats import HF, INT8, ONNX
 
 from .tiny_classifiers import FAMILIES, LONGEST, TEXTS, make_classifier
 

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from automm_distill.defaults import with_defaults
-from automm_distill.export.formats import HF, INT8, TITLES
-from automm_distill.export.table import sentence, signed_points, table
+from automm_distill.export_formats import HF, INT8, TITLES
+from automm_distill.export_table import sentence, signed_points, table
 from automm_distill.flag import Flag
 from automm_distill.layer_choice import student_name
 from automm_distill.settings import DATA, DISTILLATION, TRAINING, flags_of

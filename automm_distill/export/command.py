@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from automm_distill.command import DONE, Parser, guarded, path_argument
-from automm_distill.export.formats import FORMATS
+from automm_distill.export_formats import FORMATS
 
 DESCRIPTION = """\
 Leave a trained model as files that run without AutoGluon, checked on every test row.

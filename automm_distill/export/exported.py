@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from automm_distill.export.formats import HF, INT8, ONNX, WEIGHTS
+from automm_distill.export_formats import HF, INT8, ONNX, WEIGHTS
 
 BATCH = 32
 

@@ -10,13 +10,14 @@ from typing import Any
 
 from automm_distill import cache
 from automm_distill.automm import fitted_parts
+from automm_distill.devices import best_precision
 from automm_distill.export import card, checking, timing, writing
 from automm_distill.export.checking import Reference
 from automm_distill.export.classifier import Classifier, classifier
 from automm_distill.export.exported import Exported
-from automm_distill.export.formats import EXPORT, WEIGHTS
 from automm_distill.export.source import Source
 from automm_distill.export.trimming import trim
+from automm_distill.export_formats import BF16, EXPORT, WEIGHTS
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,9 @@ def export(
         if budget is not None:
             log.info("timing %s", ", ".join([*models, *forms]))
             for name, times in _times(source, {form: folder / form for form in forms}, batch_size, budget).items():
-                (forms if name in forms else models)[name].update(times)
+                role, _, precision = name.partition(" ")
+                about = forms[name] if name in forms else models[role]
+                about.update({precision: times} if precision else times)
         exported = {
             "role": source.role,
             "margin": margin,
@@ -90,7 +93,7 @@ def place(run_folder: Path, role: str, form: str) -> Path:
 
 
 def is_recommended(form: Mapping[str, Any], margin: float) -> bool:
-    """Whether a form's score, as far as :func:`checking.check` found one, is worse by no more than ``margin`` points."""
+    """Whether a form's score, if one was found, is worse by no more than ``margin`` points."""
     gain = form["gain"]["value"]
     return gain is None or 100 * gain >= -margin
 
@@ -104,7 +107,10 @@ def _rows_with_other_tokens(source: Source, model: Classifier) -> int:
 
 
 def _times(source: Source, folders: Mapping[str, Path], batch_size: int, budget: float) -> dict[str, dict[str, float]]:
+    """By model and form, and by ``<role> bf16`` where the CPU has instructions for it."""
     passes = {role: timing.passes_of_predictor(model, "32") for role, model in source.models.items()}
+    if best_precision(on_gpu=False) == BF16:
+        passes |= {f"{role} {BF16}": timing.passes_of_predictor(model, BF16) for role, model in source.models.items()}
     passes |= {
         form: timing.passes_of_export(Exported(form, folder, timing.threads()), source.task.model_columns)
         for form, folder in folders.items()

@@ -10,9 +10,9 @@ import torch
 from automm_distill.errors import UserError
 from automm_distill.export.classifier import Classifier
 from automm_distill.export.exported import BATCH, Texts
-from automm_distill.export.formats import HF, WEIGHTS
 from automm_distill.export.linear_head import carry
 from automm_distill.export.plain_tokenizer import transformers_tokenizer
+from automm_distill.export_formats import HF, WEIGHTS
 
 
 def write_hf(model: Classifier, folder: Path, texts: Texts) -> float:

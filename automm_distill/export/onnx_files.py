@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from automm_distill.export.classifier import Classifier
 from automm_distill.export.exported import Texts
-from automm_distill.export.formats import ONNX, WEIGHTS
+from automm_distill.export_formats import ONNX, WEIGHTS
 
 OPSET = 17  # the newest that torch's tracing exporter writes
 

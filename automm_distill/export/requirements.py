@@ -5,8 +5,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from automm_distill.errors import UserError
-from automm_distill.export.formats import HF
 from automm_distill.export.vocabulary import require_trimmable
+from automm_distill.export_formats import HF
 
 LIBRARIES = ("onnx", "onnxruntime")
 

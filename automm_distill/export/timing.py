@@ -13,7 +13,7 @@ import torch
 from automm_distill.automm import Predictor
 from automm_distill.evaluation import speed
 from automm_distill.export.exported import Exported
-from automm_distill.export.formats import LATENCY, THROUGHPUT
+from automm_distill.export_formats import LATENCY, THROUGHPUT
 
 Passes = Callable[[pd.DataFrame, int], Callable[[], object]]
 

@@ -9,10 +9,10 @@ from automm_distill.errors import UserError
 from automm_distill.export import checking
 from automm_distill.export.checking import Reference
 from automm_distill.export.classifier import Classifier
-from automm_distill.export.formats import HF, INT8, ONNX
 from automm_distill.export.hf import write_hf
 from automm_distill.export.onnx_files import write_int8, write_onnx
 from automm_distill.export.source import Source
+from automm_distill.export_formats import HF, INT8, ONNX
 
 TRACE_ROWS = 2
 

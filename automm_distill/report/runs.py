@@ -8,7 +8,7 @@ from typing import Any
 
 from automm_distill import results
 from automm_distill.errors import UserError
-from automm_distill.export.formats import EXPORT
+from automm_distill.export_formats import EXPORT
 from automm_distill.flag import local_path
 from automm_distill.layer_choice import student_name
 from automm_distill.predictions import PREDICTIONS

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from automm_distill.export.formats import FORMATS, HF, INT8, ONNX, THROUGHPUT
+from automm_distill.export_formats import FORMATS, HF, INT8, ONNX, THROUGHPUT
 from automm_distill.report.plot_style import TEACHER, colours, draw_mean, legend_below, mean_or_nan, model_name
 from automm_distill.report.runs import TaskRuns
 from automm_distill.report.summary import Decision, Summary

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from automm_distill.export.formats import LATENCY, THROUGHPUT
+from automm_distill.export_formats import BF16, LATENCY, THROUGHPUT
 from automm_distill.text_table import TextTable
 
 NOT_RECOMMENDED = "not recommended"
@@ -30,8 +30,8 @@ def table(row: Mapping[str, Any]) -> TextTable:
                 "" if found["recommended"] else NOT_RECOMMENDED,
             ]
         )
-    headings = ["", "size", "one row", "rows/s", metric, f"- {exported['role']} (95 % CI)", ""]
-    return _without_empty_columns(TextTable("", headings, lines, range(1, 6)))
+    headings = ["", "size", "one row", BF16, "rows/s", metric, f"- {exported['role']} (95 % CI)", ""]
+    return _without_empty_columns(TextTable("", headings, lines, range(1, 7)))
 
 
 def sentence(exported: Mapping[str, Any]) -> str:
@@ -62,8 +62,9 @@ def milliseconds(seconds: float) -> str:
 
 def _costs(model: Mapping[str, Any]) -> list[str]:
     if LATENCY not in model:
-        return [megabytes(model["bytes"]), "", ""]
-    return [megabytes(model["bytes"]), milliseconds(model[LATENCY]), f"{model[THROUGHPUT]:,.0f}"]
+        return [megabytes(model["bytes"]), "", "", ""]
+    in_bf16 = milliseconds(model[BF16][LATENCY]) if BF16 in model else ""
+    return [megabytes(model["bytes"]), milliseconds(model[LATENCY]), in_bf16, f"{model[THROUGHPUT]:,.0f}"]
 
 
 def signed_points(gain: Mapping[str, float | None]) -> str:

@@ -8,3 +8,4 @@ EXPORT = "export"  # the folder, in that of the run
 
 # Of a form or a model: seconds for one row by itself, and rows per second in batches.
 LATENCY, THROUGHPUT = "latency", "throughput"
+BF16 = "bf16"  # of a PyTorch model, the same two in that precision
