@@ -1,0 +1,1 @@
+"""What a fitted student becomes outside of AutoGluon."""
