@@ -28,8 +28,8 @@ def require_trimmable(tokenizer: tokenizers.Tokenizer) -> None:
     kind = json.loads(tokenizer.to_str())["model"]["type"]
     if kind not in ("WordPiece", "Unigram"):
         raise UserError(
-            f"--trim_vocabulary: the vocabulary of a {kind} tokenizer cannot be trimmed; needs WordPiece (as BERT has) or "
-            "Unigram (as XLM-R has), or an export without this flag"
+            f"--trim_vocabulary: the vocabulary of a {kind} tokenizer cannot be trimmed; needs WordPiece (as BERT has) "
+            "or Unigram (as XLM-R has), or an export without this flag"
         )
 
 
