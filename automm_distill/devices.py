@@ -1,9 +1,12 @@
 """What the fits will run on: how many GPUs, and in which precision."""
 
+import contextlib
 import ctypes
 import logging
+import platform
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from automm_distill.errors import UserError
 
@@ -62,6 +65,15 @@ def best_precision(*, on_gpu: bool) -> str:
     # Without instructions for it, bf16 is slower than single precision. torch before 2.12 does not tell.
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "32"
+
+
+def cpu_name() -> str:
+    """As the operating system gives it; its architecture if it does not."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
 
 
 def prepare_arithmetic(*, on_gpu: bool) -> None:

@@ -6,8 +6,6 @@ from typing import Any
 from automm_distill.export_formats import BF16, LATENCY, THROUGHPUT
 from automm_distill.text_table import TextTable
 
-NOT_RECOMMENDED = "not recommended"
-
 
 def table(row: Mapping[str, Any]) -> TextTable:
     """The PyTorch models and the exported forms, one line each: size, speed, score.
@@ -19,35 +17,42 @@ def table(row: Mapping[str, Any]) -> TextTable:
     metric = next(iter(metrics))
     lines = []
     for role, model in exported["models"].items():
-        lines.append([f"{role} (PyTorch)", *_costs(model), _number(metrics[metric].get(role), ".4f"), "", ""])
+        lines.append([f"{role} (PyTorch)", *_costs(model), _number(metrics[metric].get(role), ".4f"), ""])
     for form, found in exported["forms"].items():
         lines.append(
             [
-                form,
+                form if found["recommended"] else f"{form} *",
                 *_costs(found),
                 _number(found["scores"][test_set][metric], ".4f"),
-                signed_points(found["gain"]),
-                "" if found["recommended"] else NOT_RECOMMENDED,
+                signed_points(found["gains"][test_set]),
             ]
         )
-    headings = ["", "size", "one row", BF16, "rows/s", metric, f"- {exported['role']} (95 % CI)", ""]
+    headings = ["", "size", "one row", "in bf16", "rows/s", metric, "change (95 % CI)"]
     return _without_empty_columns(TextTable("", headings, lines, range(1, 7)))
 
 
+def warning(exported: Mapping[str, Any]) -> str:
+    """Which forms are not recommended, and why; nothing where all are."""
+    bad = [form for form, found in exported["forms"].items() if not found["recommended"]]
+    gains = [gain for form in bad for gain in exported["forms"][form]["gains"].items() if gain[1]["value"] is not None]
+    if not bad:
+        return ""
+    test_set, worst = min(gains, key=lambda gain: gain[1]["value"])
+    return (
+        f"* not recommended: up to {-100 * worst['value']:.1f} points worse ({test_set}); margin {exported['margin']:g}"
+    )
+
+
 def sentence(exported: Mapping[str, Any]) -> str:
-    """From the teacher to the smallest form that is recommended; nothing without a teacher or where none is."""
+    """From the teacher to the fastest form that is recommended; nothing without a teacher or where none is."""
     teacher = exported["models"].get("teacher")
     good = {form: found for form, found in exported["forms"].items() if found["recommended"]}
-    if teacher is None or not good or exported["role"] == "teacher":
+    if teacher is None or LATENCY not in teacher or not good or exported["role"] == "teacher":
         return ""
-    form = min(good, key=lambda form: good[form].get(LATENCY, good[form]["bytes"]))
+    form = min(good, key=lambda form: good[form][LATENCY])
     models = (("teacher", teacher), (f"{exported['role']} {form}", good[form]))
-    sides = [
-        f"{name} {megabytes(model['bytes'])}" + (f", {milliseconds(model[LATENCY])}" if LATENCY in model else "")
-        for name, model in models
-    ]
-    times = f": {teacher[LATENCY] / good[form][LATENCY]:.1f}x" if LATENCY in teacher else ""
-    return " -> ".join(sides) + times
+    sides = [f"{name} {megabytes(model['bytes'])}, {milliseconds(model[LATENCY])}" for name, model in models]
+    return f"{' -> '.join(sides)}: {teacher[LATENCY] / good[form][LATENCY]:.1f}x"
 
 
 def megabytes(size: int) -> str:
@@ -73,7 +78,7 @@ def signed_points(gain: Mapping[str, float | None]) -> str:
         return "n/a"
     value = f"{100 * gain['value']:+.2f}"
     if gain["low"] is None or gain["high"] is None:
-        return value
+        return f"{value} (n/a)"
     return f"{value} ({100 * gain['low']:+.2f}, {100 * gain['high']:+.2f})"
 
 

@@ -314,18 +314,23 @@ def _export_sections(row: Row) -> Iterator[str]:
         yield f"None: {exported['reason']}."
         return
     yield as_markdown(export_table.table(row))
-    yield from filter(None, [export_table.sentence(exported)])
-    yield "\n".join(f"- {form}: `{found['path']}`" for form, found in exported["forms"].items())
+    yield from filter(None, [export_table.warning(exported), export_table.sentence(exported)])
+    yield "\n".join(f"- {form}: `{found['path']}`, {_agreement(found)}" for form, found in exported["forms"].items())
+
+
+def _agreement(found: Mapping[str, Any]) -> str:
+    same = "" if found["agreement"] is None else f"the same label on {found['agreement']:.2%} of "
+    return f"{same or 'checked on '}{found['rows']:,} test rows, largest difference {found['largest_difference']:.2g}"
 
 
 def _export_lines(row: Row, width: int) -> list[str]:
-    """At most seven lines: of each model and form, and the sentence."""
+    """Of each model and form a line, which of them are not recommended, and a sentence."""
     if not row.get("export"):
         return []
     if "reason" in row["export"]:
         return [_wrapped(f"Not exported: {row['export']['reason']}", width)]
-    told = export_table.sentence(row["export"])
-    return [as_text(export_table.table(row), width), *([_wrapped(told, width)] if told else [])]
+    told = filter(None, (say(row["export"]) for say in (export_table.warning, export_table.sentence)))
+    return [as_text(export_table.table(row), width), *(_wrapped(text, width) for text in told)]
 
 
 def _training_time(row: Row) -> str:

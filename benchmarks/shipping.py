@@ -98,7 +98,7 @@ def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
 def ratios(exported: Mapping[str, Any]) -> dict[str, float | None]:
     """How much faster the 8-bit form is than the models in PyTorch, and what it and the Hugging Face form change."""
     forms, models = exported["forms"], exported["models"]
-    int8, gain = forms[INT8], forms[INT8]["gain"]["value"]
+    int8, gain = forms[INT8], next(iter(forms[INT8]["gains"].values()))["value"]
     return {
         "student / int8, one row": models["student"][LATENCY] / int8[LATENCY],
         "teacher / int8, one row": models["teacher"][LATENCY] / int8[LATENCY],

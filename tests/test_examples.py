@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 
-from automm_distill.automm import FittedParts
+from automm_distill.automm import FittedParts, RowForm
 from automm_distill.export.classifier import Classifier
 from automm_distill.export.exported import Exported
 from automm_distill.export.onnx_files import write_int8, write_onnx
@@ -34,18 +34,17 @@ def export(checkpoint: Path, folder: Path, classes: tuple[str, ...], rows: Seque
     tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
     network = transformers.AutoModel.from_pretrained(checkpoint).eval()
     draw = torch.Generator().manual_seed(1)
-    parts = FittedParts(
-        network=network,
-        weight=torch.randn(len(classes) or 1, network.config.hidden_size, generator=draw),
-        bias=torch.randn(len(classes) or 1, generator=draw),
-        tokenizer=tokenizer,
+    form = RowForm(
+        tokenizer,
         max_tokens=12,  # some of the pairs are longer
         start=tokenizer.cls_token_id,
         separator=tokenizer.sep_token_id,
         end=None,
         segments=2,
     )
-    write_onnx(Classifier(parts, plain_tokenizer(parts), classes), folder / ONNX, rows[:2])
+    weight = torch.randn(len(classes) or 1, network.config.hidden_size, generator=draw)
+    parts = FittedParts(network, weight, torch.randn(len(classes) or 1, generator=draw), form)
+    write_onnx(Classifier(parts, plain_tokenizer(form), classes), folder / ONNX, rows[:2])
     write_int8(folder / ONNX, folder / INT8, embeddings=True)
 
 

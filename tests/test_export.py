@@ -16,11 +16,11 @@ import transformers
 from automm_distill import export_table as table
 from automm_distill.cli import run_script
 from automm_distill.errors import TrainingError
-from automm_distill.export import card, checking, exporting, requirements
+from automm_distill.export import card, checking, requirements
 from automm_distill.export.command import run_export
 from automm_distill.export_formats import FORMATS
 from automm_distill.predictions import PREDICTIONS
-from automm_distill.results import RESULTS, read_rows
+from automm_distill.results import RESULTS, append_row, read_rows
 from automm_distill.text_table import as_text
 
 from .test_end_to_end import QUICK, ROOT
@@ -71,7 +71,7 @@ def test_run_leaves_checked_forms_with_their_cards(exported):
     row, out = exported
     folder, export = folder_of(row), row["export"]
     assert sorted(path.name for path in (folder / "export").iterdir()) == sorted(FORMATS)
-    assert not list(folder.glob(".export*")), "nothing is left of the work"
+    assert not list(folder.glob(".export-*")), "nothing is left of the work"
     assert list(export["forms"]) == list(FORMATS)
     assert list(export["models"]) == ["teacher", "student"]
     for form, found in export["forms"].items():
@@ -85,7 +85,7 @@ def test_run_leaves_checked_forms_with_their_cards(exported):
             assert found["agreement"] == 1
             assert found["largest_difference"] < 1e-4
             assert found["scores"]["test"]["accuracy"] == row["scores"]["test"]["accuracy"]["student"]
-            assert found["gain"]["value"] == 0
+            assert found["gains"]["test"]["value"] == 0
     assert len(out.splitlines()) <= 14 + 8
     lines = out.splitlines()
     assert [line.split()[0] for line in lines if line.startswith(FORMATS)] == list(FORMATS)
@@ -168,10 +168,12 @@ def test_command_exports_a_run_that_is_over(finished, capfd):
     assert run_export([str(finished), "--format", "hf", "--no_timing", "--trim_vocabulary", "0"]) == 0
     rows, _ = read_rows(finished.parent / RESULTS)
     forms = next(row for row in rows if row["run"] == finished.name)["export"]["forms"]
-    assert list(forms) == ["onnx", "hf"], "those that were there stay"
+    assert list(forms) == ["hf"], "what was measured together"
+    assert (finished / "export" / "onnx" / "model.onnx").exists(), "what was there stays"
+    assert forms["hf"]["other_tokens"] == 0
     vocabulary = forms["hf"]["vocabulary"]
     assert vocabulary["after"] < vocabulary["before"]
-    assert forms["hf"]["bytes"] < forms["onnx"]["bytes"]
+    assert forms["hf"]["bytes"] < found["bytes"]
     assert forms["hf"]["largest_difference"] < 1e-4, "test rows have no words of their own here"
 
 
@@ -199,17 +201,29 @@ def test_regression_is_exported_in_its_own_units(flags):
 def test_worse_form_is_kept_and_not_recommended(exported):
     row, _ = exported
     worse = deepcopy(row)
-    found = worse["export"]["forms"]["onnx"]
-    found["gain"] = {"value": -0.011, "low": -0.02, "high": 0.0}
-    assert not exporting.is_recommended(found, margin=1.0)
-    assert exporting.is_recommended(found, margin=1.1)
-    assert exporting.is_recommended({"gain": {"value": None}}, margin=1.0), "an undefined score says nothing"
+    found = worse["export"]["forms"]["onnx-int8"]
+    found["gains"] = {"test": {"value": -0.0185, "low": -0.0302, "high": -0.0026}}
+    assert not checking.is_recommended(found, margin=1.0)
+    assert checking.is_recommended(found, margin=1.9)
+    assert checking.is_recommended({"gains": {"test": {"value": None}}}, margin=1.0), "an undefined score says nothing"
+    languages = {"all": {"value": 0.0}, "zh": {"value": -0.02}}
+    assert not checking.is_recommended({"gains": languages}, margin=1.0), "one language counts as all do"
     found["recommended"] = False
-    shown = as_text(table.table(worse), 200).splitlines()
-    assert [line.endswith("not recommended") for line in shown[3:]] == [False, True, False]
-    assert "**Not recommended**: its score is more than 1 points below" in card.card("onnx", worse)
+    for model in worse["export"]["models"].values():
+        model |= {"bf16": {"latency": 0.1234, "throughput": 1234.5}, "latency": 0.1234, "throughput": 1234.5}
+    shown = as_text(table.table(worse), 80).splitlines()
+    assert len(shown) == 6, "one line each, at the widest"
+    assert shown[-1].startswith("onnx-int8 * ")
+    assert "-1.85 (-3.02, -0.26)" in shown[-1]
+    assert table.warning(worse["export"]) == (
+        "* not recommended: 1.9 points worse on test, more than --export_margin 1"
+    )
+    assert "**Not recommended**: it is worse than the PyTorch model by more than 1 point." in card.card(
+        "onnx-int8", worse
+    )
     assert "Not recommended" not in card.card("hf", worse)
-    assert "onnx-int8" in table.sentence(worse["export"]) or " hf " in table.sentence(worse["export"])
+    assert "int8" not in table.sentence(worse["export"])
+    assert table.warning(row["export"]) == ""
 
 
 def test_disk_that_fills_up_leaves_the_forms_that_were_there(finished):
@@ -257,8 +271,9 @@ def test_missing_libraries_are_said_before_training(flags, finished, tmp_path, m
         (["missing"], "missing: no such folder; needs that of a run"),
         (["{results}"], "has no run of that name; needs the folder of a run"),
         (["{run}", "--format", "tflite"], "invalid choice: 'tflite'"),
-        (["{run}", "--export_margin", "-1"], "--export_margin -1: needs 0 or more points"),
-        (["{run}", "--trim_vocabulary", "-1"], "--trim_vocabulary -1: needs 0 or more pieces"),
+        (["{run}", "--export_margin", "-1"], "--export_margin -1.0: needs 0 or more"),
+        (["{run}", "--export_margin", "nan"], "--export_margin nan: needs a finite number"),
+        (["{run}", "--trim_vocabulary", "-1"], "--trim_vocabulary -1: needs 0 or more"),
         (["{run}", "--dataset_path", "nowhere"], "nowhere"),
     ],
 )
@@ -271,6 +286,20 @@ def test_mistakes_are_one_line(finished, argv, line):
     assert done.returncode == 2
     assert line in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_past_runs_that_cannot_be_exported_are_one_line(finished, tmp_path, capfd):
+    rows, _ = read_rows(finished.parent / RESULTS)
+    row = next(row for row in rows if row["run"] == finished.name)
+    (tmp_path / "empty").mkdir()
+    append_row(tmp_path, row | {"run": "empty"})
+    (tmp_path / "old").mkdir()
+    append_row(tmp_path, row | {"run": "old", "version": "0.2", "rows": {}})
+    assert run_export([str(tmp_path / "empty"), "--no_timing"]) == 2
+    assert run_export([str(tmp_path / "old"), "--no_timing"]) == 2
+    empty, old = (line for line in capfd.readouterr().err.splitlines() if "error: " in line)
+    assert "its student is not available (no model.ckpt in" in empty
+    assert "made by version 0.2 of this program" in old
 
 
 def test_other_rows_than_the_runs_are_refused(finished, datasets_folder, tmp_path, capfd):

@@ -66,7 +66,12 @@ class Predictor:
         return self.automm._learner._df_preprocessor._label_scaler if self.task.is_regression else None
 
     def outputs(
-        self, frame: pd.DataFrame, precision: str | None = None, layers: Sequence[int] = ()
+        self,
+        frame: pd.DataFrame,
+        precision: str | None = None,
+        layers: Sequence[int] = (),
+        *,
+        on_cpu: bool = False,
     ) -> tuple[np.ndarray, ...]:
         """Logits (rows, classes) and pooled features (rows, width) of all rows, as single precision numbers.
 
@@ -75,13 +80,15 @@ class Predictor:
         Batches are made in order of length, longest first, which needs little padding; results are in the rows' order.
 
         :param precision: "16", "bf16" or "32"; None for that of :meth:`predict`.
+        :param on_cpu: rather than on the device of the fit.
 
         :raises NotFiniteError: when an output is not finite.
         """
         rows = self._rows(frame)
         order = np.argsort(-rows.lengths, kind="stable")
         size = self.predict_batch_size
-        run, model = self._forward(precision, self._device), self.automm._learner._model
+        device = torch.device("cpu") if on_cpu else self._device
+        run, model = self._forward(precision, device), self.automm._learner._model
         results = {
             LOGITS: np.empty((len(order), model.head.out_features), dtype=np.float32),
             FEATURES: np.empty((len(order), model.out_features), dtype=np.float32),

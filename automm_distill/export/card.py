@@ -9,11 +9,11 @@ from typing import Any
 import yaml
 
 from automm_distill.defaults import with_defaults
-from automm_distill.export_formats import HF, INT8, TITLES
+from automm_distill.export_formats import HF, INT8, LATENCY, TITLES
 from automm_distill.export_table import sentence, signed_points, table
 from automm_distill.flag import Flag
 from automm_distill.layer_choice import student_name
-from automm_distill.settings import DATA, DISTILLATION, TRAINING, flags_of
+from automm_distill.settings import DATA, DISTILLATION, MACHINE, TRAINING, flags_of
 from automm_distill.tasks import DEMO_TASK, GLUE_TASKS, Task, pawsx_task
 from automm_distill.text_table import TextTable, as_markdown
 
@@ -65,7 +65,7 @@ def _header(form: str, row: Row) -> dict[str, Any]:
         for test_set, metrics in scores.items()
     ]
     return {
-        "language": list(settings.get("pawsx_student_tasks") or ["en"]),
+        "language": _languages(row),
         "library_name": "transformers" if form == HF else "onnx",
         "pipeline_tag": "text-classification",
         "tags": ["text-classification", "knowledge-distillation", *([] if form == HF else ["onnx"])]
@@ -83,7 +83,7 @@ def _sections(form: str, row: Row) -> Iterator[str]:
     yield f"# {_name(row)}, {TITLES[form]}"
     yield _description(row, task)
     if not found["recommended"]:
-        yield (f"**Not recommended**: its score is more than {exported['margin']:g} points below the PyTorch model's.")
+        yield f"**Not recommended**: it is worse than the PyTorch model by more than {_points(exported['margin'])}."
     yield "## Use"
     yield f"```python\n{_usage(form, row, task)}\n```"
     yield "## Scores"
@@ -92,16 +92,25 @@ def _sections(form: str, row: Row) -> Iterator[str]:
     yield "## Size and speed"
     yield as_markdown(table(row))
     yield from filter(None, [sentence(exported)])
-    yield (
-        f"Forward passes on the CPU ({row['device']['machine']}, threads: {exported['threads']}) over rows tokenised "
-        f"beforehand; rows/s in batches of {exported['batch_size']}. PyTorch in single precision."
-    )
+    if LATENCY in found:
+        yield (
+            f"Forward passes on {exported['cpu']} (threads: {exported['threads']}) over rows tokenised beforehand: one "
+            f"row by itself, and rows/s in batches of {exported['batch_size']}. PyTorch in single precision."
+        )
     yield "## How it was made"
     yield _made(row, found)
     yield "## Limits"
     yield "\n".join(f"- {limit}" for limit in _limits(form, row, task, found))
     yield "## Versions"
-    yield ", ".join(f"{name} {number}" for name, number in row["versions"].items())
+    yield f"Trained by {_listed(row['versions'])}. Exported {exported['finished']} by {_listed(exported['versions'])}."
+
+
+def _listed(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in versions.items())
+
+
+def _points(number: float) -> str:
+    return "1 point" if number == 1 else f"{number:g} points"
 
 
 def _description(row: Row, task: Task) -> str:
@@ -148,66 +157,69 @@ def _usage(form: str, row: Row, task: Task) -> str:
 
 
 def _score_table(row: Row, found: Row) -> TextTable:
-    """Of every test set and metric: the models of the run, and this form."""
+    """Of every test set and metric: the models of the run, this form, and what distillation gained."""
     roles = [role for role in ("teacher", "baseline", "student") if role in row["training"]]
+    gains = row["export"]["role"] == "student" and "baseline" in roles
     lines = [
         [
             *(test_set, metric, f"{row['rows']['test'][test_set]:,}"),
             *(_number(by_role.get(role)) for role in roles),
-            *(_number(found["scores"][test_set][metric]), _interval(row, test_set, metric)),
+            _number(found["scores"][test_set][metric]),
+            *([_interval(row, test_set, metric)] if gains else []),
         ]
         for test_set, metrics in row["scores"].items()
         for metric, by_role in metrics.items()
     ]
-    headings = ["test set", "metric", "rows", *roles, "**this form**", "student - baseline, points (95 % CI)"]
+    headings = ["test set", "metric", "rows", *roles, "**this form**"]
+    headings += ["student - baseline, points (95 % CI)"] if gains else []
     return TextTable("", headings, lines, range(2, len(headings)))
 
 
 def _checked(row: Row, found: Row) -> str:
-    same = (
-        ""
-        if found["agreement"] is None
-        else f"the same label as the PyTorch model on {found['agreement']:.2%} of them, "
-    )
-    gain = signed_points(found["gain"])
+    same = "" if found["agreement"] is None else f"the PyTorch model's label on {found['agreement']:.2%} of them, "
+    gain = next(iter(found["gains"].values()))
+    changed = f" Its score changed by {signed_points(gain)} points (paired 95 % interval)."
     return (
         f"Checked on all {found['rows']:,} test rows, without AutoGluon: {same}a largest difference of "
-        f"{found['largest_difference']:.2g} in a logit, and a score that differs by {gain} points (paired 95 % "
-        "interval over rows)."
+        f"{found['largest_difference']:.2g} in a logit.{'' if gain['value'] is None else changed}"
     )
 
 
 def _made(row: Row, found: Row) -> str:
-    rows, vocabulary = row["rows"]["student"], found["vocabulary"]
-    unlabelled = f", {rows['unlabelled']:,} rows without labels" if rows.get("unlabelled") else ""
+    role, vocabulary = row["export"]["role"], found["vocabulary"]
+    rows = row["rows"]["teacher" if role == "teacher" else "student"]
+    unlabelled = f", {rows['unlabelled']:,} rows without labels" if rows.get("unlabelled") and role == "student" else ""
     text = (
         f"Trained on {rows['train']:,} rows{unlabelled}; checkpoints were chosen on {rows['validation']:,} others. "
         f"Teacher `{short_name(row['settings']['teacher_model'])}`, student `{_student(row)}`. The command, with paths "
-        f"cut short:\n\n```\n{command(row)}\n```"
+        f"cut short:\n\n```\n{command(row)}\n```\n\nand then `python automm_distillation_export.py`."
     )
     if vocabulary is not None:
+        more = f", and the {vocabulary['most_frequent']:,} most frequent others" if vocabulary["most_frequent"] else ""
         text += (
-            f"\n\nIts vocabulary was cut from {vocabulary['before']:,} to {vocabulary['after']:,} pieces: those of its "
-            f"rows, single characters, and the {vocabulary['most_frequent']:,} most frequent others."
+            f"\n\nIts vocabulary was cut from {vocabulary['before']:,} to {vocabulary['after']:,} pieces: those of the "
+            f"training rows and the hold-out, single characters{more}."
         )
     return text
 
 
 def _limits(form: str, row: Row, task: Task, found: Row) -> Iterator[str]:
-    languages = row["settings"].get("pawsx_student_tasks") or ["en"]
-    yield f"Texts like those of {row['task']} ({', '.join(languages)}); others were not tried."
+    yield f"Texts like those of {row['task']} ({', '.join(_languages(row))}); others were not tried."
     yield f"Rows of up to {found['max_tokens']} tokens; what is longer is cut, the longer text first."
-    if task.config != "demo":
+    if task.unlabelled_splits:
         yield "The test rows are the public validation split, where the benchmark keeps its test labels to itself."
+    if row["settings"].get("max_test_rows"):
+        yield f"Of each test set, {row['settings']['max_test_rows']:,} rows were used."
     if found["other_tokens"]:
-        yield (
-            f"{found['other_tokens']:,} test rows are cut one token differently from training: both their texts are "
-            "longer than half of what fits."
-        )
+        long_texts = "have two texts that are each longer than half a row"
+        why = "have pieces that were cut" if found["vocabulary"] else long_texts
+        yield f"{found['other_tokens']:,} test rows are read otherwise than in training: they {why}."
     if form == HF:
+        worst = {kind: (f"{carried:.2g}", f"{plain:.2g}") for kind, (carried, plain) in found["half_precision"].items()}
+        said = "; ".join(f"{kind} {carried} ({plain} with a plain head)" for kind, (carried, plain) in worst.items())
         yield (
-            f"In bfloat16, logits of training rows differ by up to {found['bf16_difference']:.1g} from those in single "
-            "precision: the head is a linear one, which the family's own head carries."
+            "AutoGluon's head is linear; the family's own, which has more to it, was set so that it computes the same. "
+            f"Largest difference of a logit from single precision, on a few training rows: {said}."
         )
     if form == INT8:
         yield (
@@ -225,7 +237,7 @@ def _flags(row: Row) -> Iterator[str]:
     usual, plain = (vars(with_defaults(settings["benchmark"], given)) for given in (shaping, {}))
     for name, declared in flags_of(settings["benchmark"]).items():
         value, default = settings.get(name), (plain if name in _SHAPING else usual)[name]
-        if name == "dataset_path" or declared.group not in (DATA, TRAINING, DISTILLATION) or value is None:
+        if name == "dataset_path" or declared.group not in (DATA, TRAINING, DISTILLATION, MACHINE) or value is None:
             continue
         values = list(value) if isinstance(value, list | tuple) else [value]
         if values != (list(default) if isinstance(default, tuple) else [default]):
@@ -240,6 +252,11 @@ def _spelled(value: Any, declared: Flag) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _languages(row: Row) -> list[str]:
+    side = "teacher" if row["export"]["role"] == "teacher" else "student"
+    return list(row["settings"].get(f"pawsx_{side}_tasks") or ["en"])
 
 
 def _student(row: Row) -> str:

@@ -41,8 +41,8 @@ def check(form: str, folder: Path, reference: Reference) -> dict[str, Any]:
     """How a form does on every row.
 
     :return: ``rows``; ``agreement``, the share of rows with the same label, None for a regression;
-        ``largest_difference`` of a logit; ``scores`` by test set and metric; ``gain`` over the PyTorch model by the
-        first metric of the first of them, with its paired 95 % interval.
+        ``largest_difference`` of a logit; ``scores`` by test set and metric; ``gains`` over the PyTorch model by the
+        task's first metric, by test set, each with its paired 95 % interval.
     :raises TrainingError: when the files do not work.
     """
     task = reference.task
@@ -55,8 +55,6 @@ def check(form: str, folder: Path, reference: Reference) -> dict[str, Any]:
         for role, values in ((OURS, ours), (EXPORTED, theirs))
     }
     intervals = scores.intervals(task, reference.frames, predictions, pool=reference.pool)
-    metric = task.metrics[0]
-    gain = next(iter(intervals.values()))[metric]["gain"]
     return {
         "rows": len(frame),
         "agreement": None if task.is_regression else float(np.mean(predicted_labels(ours) == predicted_labels(theirs))),
@@ -68,8 +66,17 @@ def check(form: str, folder: Path, reference: Reference) -> dict[str, Any]:
             }
             for test_set, metrics in intervals.items()
         },
-        "gain": gain,
+        "gains": {test_set: metrics[task.metrics[0]]["gain"] for test_set, metrics in intervals.items()},
     }
+
+
+def is_recommended(found: Mapping[str, Any], margin: float) -> bool:
+    """Whether a form is on no test set worse by more than ``margin`` points, as far as there are scores.
+
+    :param found: of :func:`check`.
+    """
+    gains = [gain["value"] for gain in found["gains"].values() if gain["value"] is not None]
+    return 100 * min(gains, default=0.0) >= -margin
 
 
 def logits_of(form: str, folder: Path, texts: pd.DataFrame) -> np.ndarray:

@@ -5,7 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from automm_distill.command import DONE, Parser, guarded, path_argument
+from automm_distill.errors import UserError
 from automm_distill.export_formats import FORMATS
+from automm_distill.flag import check_range
+from automm_distill.folders import require_writable
+from automm_distill.settings import FLAGS
 
 DESCRIPTION = """\
 Leave a trained model as files that run without AutoGluon, checked on every test row.
@@ -49,10 +53,11 @@ def run_export(argv: Sequence[str] | None = None) -> int:
     """
     parser = make_parser()
     args = parser.parse_args(argv)
-    if args.export_margin < 0:
-        parser.error(f"--export_margin {args.export_margin:g}: needs 0 or more points")
-    if args.trim_vocabulary is not None and args.trim_vocabulary < 0:
-        parser.error(f"--trim_vocabulary {args.trim_vocabulary}: needs 0 or more pieces")
+    try:
+        for name in ("export_margin", "trim_vocabulary"):
+            check_range(name, FLAGS[name], getattr(args, name))
+    except UserError as error:
+        parser.error(str(error))
 
     def work() -> int:
         # Nothing heavy before this line: --help and a mistake answer at once.
@@ -66,6 +71,7 @@ def run_export(argv: Sequence[str] | None = None) -> int:
 
         logs.set_up("normal")
         logs.quieten_libraries("normal")
+        require_writable(run.folder, "RUN")
         with opened(run, args.model, with_teacher=not args.no_timing) as source:
             trims = args.trim_vocabulary is not None
             require_exportable("--format", args.format, source.predictor.tokenizer, trims=trims)
@@ -79,12 +85,11 @@ def run_export(argv: Sequence[str] | None = None) -> int:
                 batch_size=run.settings.per_gpu_batch_size,
                 budget=None if args.no_timing else BUDGET_S,
             )
-        before = run.row.get("export", {}).get("forms", {})
-        row = {**run.row, "export": exported | {"forms": {**before, **exported["forms"]}}}
+        row = {**run.row, "export": exported}
         if args.model == "student":
             results.complete_row(run.folder.parent, row)
             run_summary.write_summary(row, run.folder)
         run_summary.print_export(row, run.folder, logs.result_console())
         return DONE
 
-    return guarded(parser.prog, work, "interrupted; the forms that were there before are as they were")
+    return guarded(parser.prog, work, "interrupted; each form is there whole, or as it was before")

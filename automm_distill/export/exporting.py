@@ -5,19 +5,26 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from automm_distill import cache
+import numpy as np
+
+from automm_distill import __version__, cache
 from automm_distill.automm import fitted_parts
-from automm_distill.devices import best_precision
+from automm_distill.devices import best_precision, cpu_name
+from automm_distill.errors import TrainingError
 from automm_distill.export import card, checking, timing, writing
 from automm_distill.export.checking import Reference
-from automm_distill.export.classifier import Classifier, classifier
+from automm_distill.export.classifier import classifier
 from automm_distill.export.exported import Exported
 from automm_distill.export.source import Source
-from automm_distill.export.trimming import trim
-from automm_distill.export_formats import BF16, EXPORT, WEIGHTS
+from automm_distill.export.trimming import Vocabulary, trim
+from automm_distill.export_formats import BF16, EXPORT
+from automm_distill.versions import library_versions
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +48,13 @@ def export(
         keep all.
     :param batch_size: of the rows that are timed.
     :param budget: seconds for timing, about; None to leave it out.
-    :return: for the result row: ``role``, ``margin``, ``threads``, ``batch_size``, ``models`` (size and speed of the
+    :return: for the result row: ``role``, ``margin``, when and by what it was made, ``models`` (size and speed of the
         PyTorch models) and ``forms`` (the same, how each did on the test rows, and its ``vocabulary`` if it was cut).
     :raises UserError: when no form of those asked for can be made.
     :raises TrainingError: when files that were written do not work.
     """
     model = classifier(fitted_parts(source.predictor), source.task)
     reference = Reference(source.task, source.splits.tests, source.logits(source.test_rows), source.pool)
-    other_tokens = _rows_with_other_tokens(source, model)
     vocabulary = None
     if most_frequent is not None:
         model, vocabulary = trim(model, source, most_frequent)
@@ -58,14 +64,14 @@ def export(
             log.info("checking %s on %s test rows", form, f"{len(reference.logits):,}")
             forms[form] = {
                 "path": str(place(run_folder, source.role, form).resolve()),
-                "bytes": (folder / form / WEIGHTS[form]).stat().st_size,
+                "bytes": sum(file.stat().st_size for file in (folder / form).iterdir()),
                 "max_tokens": model.parts.rows.max_tokens,
-                "other_tokens": other_tokens,
-                "vocabulary": vocabulary,
+                "other_tokens": other_tokens(source, form, folder / form, vocabulary),
+                "vocabulary": None if vocabulary is None else vocabulary.counts,
                 **about,
                 **checking.check(form, folder / form, reference),
             }
-            forms[form]["recommended"] = is_recommended(forms[form], margin)
+            forms[form]["recommended"] = checking.is_recommended(forms[form], margin)
         models: dict[str, dict[str, Any]] = {role: {"bytes": each.bytes} for role, each in source.models.items()}
         if budget is not None:
             log.info("timing %s", ", ".join([*models, *forms]))
@@ -76,8 +82,11 @@ def export(
         exported = {
             "role": source.role,
             "margin": margin,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "cpu": cpu_name(),
             "threads": timing.threads(),
             "batch_size": batch_size,
+            "versions": versions(),
             "models": models,
             "forms": forms,
         }
@@ -92,18 +101,30 @@ def place(run_folder: Path, role: str, form: str) -> Path:
     return run_folder / EXPORT / (form if role == "student" else f"{role}-{form}")
 
 
-def is_recommended(form: Mapping[str, Any], margin: float) -> bool:
-    """Whether a form's score, if one was found, is worse by no more than ``margin`` points."""
-    gain = form["gain"]["value"]
-    return gain is None or 100 * gain >= -margin
+def other_tokens(source: Source, form: str, folder: Path, vocabulary: Vocabulary | None) -> int:
+    """How many test rows the exported tokenizer reads in other pieces than training did.
+
+    With a whole vocabulary these are rows of two long texts, where it is the other one that keeps one token more.
+
+    :raises TrainingError: when there are others.
+    """
+    exported, texts = Exported(form, folder), source.texts(source.test_rows)
+    differing = 0
+    for ours, text in zip(source.predictor.token_rows(source.test_rows), texts, strict=True):
+        theirs = exported.encode([text])["input_ids"][0]
+        if vocabulary is not None:
+            theirs = vocabulary.kept[theirs]
+        if not np.array_equal(ours, theirs):
+            differing += 1
+            if vocabulary is None and not (len(text) == 2 and len(ours) == len(theirs) == source.longest_row):
+                raise TrainingError(f"export {form}: its tokenizer reads {text} otherwise than training did")
+    return differing
 
 
-def _rows_with_other_tokens(source: Source, model: Classifier) -> int:
-    """How many test rows the exported tokenizer reads in another way than training did."""
-    rows = source.predictor.token_rows(source.test_rows)
-    texts = source.texts(source.test_rows)
-    read = (model.tokenizer.encode(*text).ids for text in texts)
-    return sum(list(ours) != theirs for ours, theirs in zip(rows, read, strict=True))
+def versions() -> dict[str, str]:
+    """Of what made an export."""
+    found = {name: version(name) for name in ("onnx", "onnxruntime") if find_spec(name) is not None}
+    return {"automm_distill": __version__, **library_versions(), **found}
 
 
 def _times(source: Source, folders: Mapping[str, Path], batch_size: int, budget: float) -> dict[str, dict[str, float]]:
@@ -122,7 +143,7 @@ def _times(source: Source, folders: Mapping[str, Path], batch_size: int, budget:
 def _workspace(run_folder: Path) -> Iterator[Path]:
     """A hidden folder of the run, gone afterwards, also what a killed process left of one."""
     prefix = f".{EXPORT}-"
-    with cache.locked(run_folder / EXPORT, disposable=True):
+    with cache.locked(run_folder / EXPORT):
         for left in run_folder.glob(f"{prefix}*"):
             shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=prefix, dir=run_folder) as folder:

@@ -15,11 +15,12 @@ from automm_distill.export.plain_tokenizer import transformers_tokenizer
 from automm_distill.export_formats import HF, WEIGHTS
 
 
-def write_hf(model: Classifier, folder: Path, texts: Texts) -> float:
+def write_hf(model: Classifier, folder: Path, texts: Texts) -> dict[str, list[float]]:
     """An ``AutoModelForSequenceClassification`` and its tokenizer, no code of their own, into ``folder``.
 
     :param texts: training rows, which say how large the numbers get that the head is given.
-    :return: the largest difference of a logit of some of them in bfloat16.
+    :return: for "bfloat16" and "float16", the largest difference of a logit from single precision on some of these
+        rows: of the form, and of the same network with a linear head.
     :raises UserError: when the family's head cannot carry a linear one.
     """
     network = _with_head(model)
@@ -32,7 +33,7 @@ def write_hf(model: Classifier, folder: Path, texts: Texts) -> float:
     except ValueError as error:
         kind = model.parts.network.config.model_type
         raise UserError(
-            f"--export hf: a {kind} network of transformers cannot carry AutoGluon's head: {error}"
+            f"export hf: a {kind} network of transformers cannot carry AutoGluon's head: {error}; onnx may work"
         ) from error
     network.save_pretrained(folder)
     transformers_tokenizer(model.parts.rows, model.tokenizer).save_pretrained(folder)
@@ -42,9 +43,18 @@ def write_hf(model: Classifier, folder: Path, texts: Texts) -> float:
     file.write_text(json.dumps(declared, indent=2, ensure_ascii=False), encoding="utf-8")
     (folder / WEIGHTS[HF]).chmod(file.stat().st_mode)  # safetensors keeps it from others
     model.tokenizer.save(str(folder / "tokenizer.json"))  # with truncation and padding, for those without transformers
+    return {kind: _rounding(model, network, batch, getattr(torch, kind)) for kind in ("bfloat16", "float16")}
+
+
+def _rounding(model: Classifier, network: Any, batch: dict[str, torch.Tensor], kind: torch.dtype) -> list[float]:
+    """The largest differences that such numbers make to the logits: with the family's head, and with a linear one."""
+    parts = model.parts
     with torch.inference_mode():
-        rounded = deepcopy(network).to(torch.bfloat16)(**batch).logits.float()
-        return float((rounded - network(**batch).logits).abs().max())
+        expected = model.logits(batch)
+        carried = deepcopy(network).to(kind)(**batch).logits
+        states = deepcopy(parts.network).to(kind)(**batch).last_hidden_state[:, 0]
+        plain = torch.nn.functional.linear(states, parts.weight.to(kind), parts.bias.to(kind))
+    return [float((logits.float() - expected).abs().nan_to_num(torch.inf).max()) for logits in (carried, plain)]
 
 
 def _with_head(model: Classifier) -> Any:
@@ -62,17 +72,18 @@ def _with_head(model: Classifier) -> Any:
         config.problem_type = "regression"
     with torch.random.fork_rng(devices=[]):
         try:
-            network = transformers.AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
+            network = transformers.AutoModelForSequenceClassification.from_config(
+                config, trust_remote_code=False, dtype=torch.float32
+            )
         except ValueError as error:
             raise UserError(
-                f"--export hf: transformers has no sequence classifier for a {config.model_type} network; "
-                "--export onnx works for it"
+                f"export hf: transformers has no sequence classifier for a {config.model_type} network; onnx may work"
             ) from error
     report = network.base_model.load_state_dict(model.parts.network.state_dict(), strict=False)
     absent = [name for name in report.missing_keys if "pooler" not in name]
     if absent:
         raise UserError(
-            f"--export hf: a {config.model_type} classifier of transformers has weights that the model lacks "
-            f"({absent[0]}); --export onnx works for it"
+            f"export hf: a {config.model_type} classifier of transformers has weights that the model lacks "
+            f"({absent[0]}); onnx may work"
         )
     return network.float().eval()

@@ -18,7 +18,7 @@ SHIFT = 6.0  # lowest number given to GELU, whose error is then 6e-9
 MARGIN = 2.0  # states of other rows may be as many times as large
 
 
-def carry(network: Any, weight: Tensor, bias: Tensor, states: Tensor, batch: dict[str, Tensor]) -> float:
+def carry(network: Any, weight: Tensor, bias: Tensor, states: Tensor, batch: dict[str, Tensor]) -> None:
     """Set the head of a ``ForSequenceClassification`` so that it computes ``states @ weight.T + bias``.
 
     The scale is a power of two, so that it costs no precision.
@@ -27,7 +27,6 @@ def carry(network: Any, weight: Tensor, bias: Tensor, states: Tensor, batch: dic
     :param weight: (classes, width), ``bias`` (classes,).
     :param states: of the first tokens of training rows, (rows, width): how large they get.
     :param batch: a few rows as the network reads them, on which the outcome is compared with the linear head.
-    :return: the largest difference of a logit there.
     :raises ValueError: when the head is of a form that cannot carry it.
     """
     dense, last = _layers(network, batch)
@@ -41,7 +40,7 @@ def carry(network: Any, weight: Tensor, bias: Tensor, states: Tensor, batch: dic
         with torch.inference_mode():
             difference = float((network(**batch).logits - expected).abs().max())
         if difference <= TOLERANCE:
-            return difference
+            return
     raise ValueError("what lies between the state and its last layer cannot be made linear")
 
 

@@ -15,8 +15,6 @@ from automm_distill.inputs.rows.splits import Splits, load_splits
 from automm_distill.results import RESULTS, read_rows
 from automm_distill.settings import Settings
 
-ROLES = ("student", "teacher", "baseline")
-
 
 @dataclass(frozen=True)
 class PastRun:
@@ -35,10 +33,16 @@ def find_run(folder: Path, dataset_path: str | None) -> PastRun:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; needs that of a run, as the run printed it (results/<run>)")
+    folder = folder.resolve()
     rows, _ = read_rows(folder.parent / RESULTS)
     row = next((row for row in rows if row["run"] == folder.name), None)
     if row is None:
         raise UserError(f"{folder}: {folder.parent / RESULTS} has no run of that name; needs the folder of a run")
+    if "fingerprint" not in row["rows"]:
+        raise UserError(
+            f"{folder}: made by version {row.get('version', 'of old')} of this program, which did not keep what tells "
+            "its rows; run it again"
+        )
     known = {field.name for field in fields(Settings)}
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in row["settings"].items()
@@ -60,8 +64,11 @@ def opened(run: PastRun, role: str, *, with_teacher: bool) -> Iterator[Source]:
         models: dict[str, Predictor] = {}
         for name in dict.fromkeys([*(["teacher"] if with_teacher else []), role]):
             path = _path(run, name)
-            in_use.enter_context(cache.in_use(path))
             try:
+                if not (path / automm.WEIGHT_FILES[0]).is_file():
+                    raise cache.NotAvailable(f"no {automm.WEIGHT_FILES[0]} in {path}")
+                if name != "student":
+                    in_use.enter_context(_in_use(path))
                 models[name] = _load(path, name, run)
             except cache.NotAvailable as error:
                 if name == role:
@@ -83,11 +90,21 @@ def _load(path: Path, role: str, run: PastRun) -> Predictor:
     def load(folder: Path, _: Mapping[str, Any]) -> Predictor:
         return automm.load(folder, run.settings.tasks[0], verbosity="quiet")
 
-    if role != "student":
-        return cache.load_now(path, load)
-    if not path.is_dir():
-        raise cache.NotAvailable(f"{path} is not there")
-    return load(path, {})
+    return load(path, {}) if role == "student" else cache.load_now(path, load)
+
+
+@contextmanager
+def _in_use(path: Path) -> Iterator[None]:
+    """:func:`cache.in_use`, for an entry whose folder may be another user's.
+
+    :raises NotAvailable: when nothing can be written there.
+    """
+    with ExitStack() as marks:
+        try:
+            marks.enter_context(cache.in_use(path))
+        except OSError as error:
+            raise cache.NotAvailable(f"{path.parent} cannot be written to: {error.strerror}") from error
+        yield
 
 
 def _splits(run: PastRun) -> Splits:
@@ -97,7 +114,7 @@ def _splits(run: PastRun) -> Splits:
     """
     settings = run.settings
     if settings.demo:
-        data, _, _ = demo.prepare(settings, Path(settings.finetuned_model_cache_folder))
+        data, _, _ = demo.prepare(settings, Path(run.row["paths"]["cache"]))
     else:
         assert settings.dataset_path is not None  # only --demo does without
         data = Path(settings.dataset_path)

@@ -18,13 +18,7 @@ def plain_tokenizer(form: RowForm) -> tokenizers.Tokenizer:
 
     :raises UserError: when the tokenizer is one of Python's own, which cannot be written to a file.
     """
-    backend = getattr(form.tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        raise UserError(
-            f"export: {type(form.tokenizer).__name__} is written in Python and cannot be saved as tokenizer.json; "
-            "needs a checkpoint with a fast tokenizer"
-        )
-    made = tokenizers.Tokenizer.from_str(backend.to_str())
+    made = tokenizers.Tokenizer.from_str(backend_of(form.tokenizer).to_str())
     tokens = {
         number: made.id_to_token(number) for number in (form.start, form.separator, form.end) if number is not None
     }
@@ -37,6 +31,20 @@ def plain_tokenizer(form: RowForm) -> tokenizers.Tokenizer:
     padding = form.tokenizer.pad_token_id
     made.enable_padding(pad_id=padding, pad_token=made.id_to_token(padding), direction="right")
     return made
+
+
+def backend_of(tokenizer: Any) -> tokenizers.Tokenizer:
+    """The tokenizer of the tokenizers library inside one of transformers.
+
+    :raises UserError: when it is one of Python's own, which cannot be written to a file.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise UserError(
+            f"export: {type(tokenizer).__name__} is written in Python and cannot be saved as tokenizer.json; needs a "
+            "checkpoint with a fast tokenizer"
+        )
+    return backend
 
 
 def transformers_tokenizer(form: RowForm, made: tokenizers.Tokenizer) -> Any:

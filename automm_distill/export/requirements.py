@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from automm_distill.errors import UserError
+from automm_distill.export.plain_tokenizer import backend_of
 from automm_distill.export.vocabulary import require_trimmable
 from automm_distill.export_formats import HF
 
@@ -25,11 +26,6 @@ def require_exportable(flag: str, formats: Sequence[str], tokenizer: Any, *, tri
         raise UserError(
             f"{flag} {form}: needs {' and '.join(absent)}, not installed here; pip install {' '.join(absent)}"
         )
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        raise UserError(
-            f"{flag}: {type(tokenizer).__name__} is written in Python and cannot be saved as tokenizer.json; needs a "
-            "checkpoint with a fast tokenizer"
-        )
+    backend = backend_of(tokenizer)
     if trims:
         require_trimmable(backend)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from automm_distill.automm import Predictor
+from automm_distill.automm import Predictor, fitted_parts
 from automm_distill.evaluation.speed import evenly_spaced_rows
 from automm_distill.export.exported import Texts
 from automm_distill.inputs.rows.splits import Splits
@@ -51,8 +51,13 @@ class Source:
         texts: Texts = frame[list(self.task.model_columns)].to_numpy().tolist()
         return texts
 
+    @property
+    def longest_row(self) -> int:
+        """In tokens, special ones included."""
+        return fitted_parts(self.predictor).rows.max_tokens
+
     def logits(self, frame: pd.DataFrame) -> np.ndarray:
         """The model's own, in single precision, (rows, classes); of a regression its values, (rows, 1)."""
-        logits = self.predictor.outputs(frame, "32")[0]
+        logits = self.predictor.outputs(frame, "32", on_cpu=True)[0]
         scaler = self.predictor.label_scaler
         return logits if scaler is None else scaler.inverse_transform(logits)

@@ -55,7 +55,9 @@ def passes_of_export(exported: Exported, columns: tuple[str, ...]) -> Passes:
     """
 
     def make(rows: pd.DataFrame, size: int) -> Callable[[], object]:
-        texts = sorted(rows[list(columns)].to_numpy().tolist(), key=lambda row: -sum(map(len, row)))
+        texts = rows[list(columns)].to_numpy().tolist()
+        lengths = exported.encode(texts)["attention_mask"].sum(axis=1)  # batches of the same rows as those of PyTorch
+        texts = [texts[row] for row in np.argsort(-lengths, kind="stable")]
         batches = [exported.encode(texts[start : start + size]) for start in range(0, len(texts), size)]
         return lambda: [exported.run(batch) for batch in batches]
 

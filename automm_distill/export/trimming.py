@@ -1,10 +1,11 @@
 """A model whose vocabulary is cut down to what its task needs."""
 
+from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from automm_distill.export.classifier import Classifier
@@ -13,10 +14,17 @@ from automm_distill.export.source import Source
 from automm_distill.export.vocabulary import trimmed
 
 
-def trim(model: Classifier, source: Source, most_frequent: int) -> tuple[Classifier, dict[str, Any]]:
-    """The model with the pieces that training, unlabelled and hold-out rows use, and the most frequent others.
+@dataclass(frozen=True)
+class Vocabulary:
+    """The old numbers of the pieces that were ``kept``, and for the result row how many there are."""
 
-    :return: the model, a copy, and ``most_frequent``, ``before`` and ``after`` (pieces), for the result row.
+    kept: np.ndarray
+    counts: Mapping[str, int]
+
+
+def trim(model: Classifier, source: Source, most_frequent: int) -> tuple[Classifier, Vocabulary]:
+    """A copy of the model that has the pieces of training, unlabelled and hold-out rows, and the most frequent others.
+
     :raises UserError: when its vocabulary is of a kind that cannot be cut.
     """
     splits = source.splits
@@ -26,4 +34,5 @@ def trim(model: Classifier, source: Source, most_frequent: int) -> tuple[Classif
     network = deepcopy(model.parts.network)
     trim_embeddings(network, kept)
     counts = {"before": model.tokenizer.get_vocab_size(), "after": len(kept), "most_frequent": most_frequent}
-    return replace(model, parts=replace(model.parts, network=network), tokenizer=tokenizer), counts
+    trimmed_model = replace(model, parts=replace(model.parts, network=network), tokenizer=tokenizer)
+    return trimmed_model, Vocabulary(kept, counts)

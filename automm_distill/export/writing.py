@@ -1,11 +1,13 @@
 """The files of each form, one folder each."""
 
 import logging
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from automm_distill.errors import UserError
+from automm_distill.errors import UserError, first_line, machine_limit
 from automm_distill.export import checking
 from automm_distill.export.checking import Reference
 from automm_distill.export.classifier import Classifier
@@ -26,23 +28,54 @@ def write(model: Classifier, source: Source, formats: Sequence[str], margin: flo
     :return: the forms that were written, and what is special of them, for the result row.
     :raises UserError: when that is none.
     """
+    wanted = dict.fromkeys(formats)
+    writers: dict[str, Callable[[], dict[str, Any]]] = {
+        HF: lambda: {"half_precision": write_hf(model, folder / HF, source.sample)},
+        ONNX: lambda: _write_onnx(model, source, folder),
+        INT8: lambda: {"embeddings_int8": _write_int8(source, margin, folder)},
+    }
+    if INT8 in wanted:  # which is made of the other one
+        wanted = {form: None for form in (HF, ONNX, INT8) if form in wanted or form == ONNX}
     written: dict[str, Any] = {}
-    if HF in formats:
-        log.info("exporting %s", HF)
+    refused: UserError | None = None
+    for form in wanted:
+        log.info("exporting %s", form)
         try:
-            written[HF] = {"bf16_difference": write_hf(model, folder / HF, source.sample)}
+            with _refusing(form):
+                written[form] = writers[form]()
         except UserError as error:
-            if len(formats) == 1:
-                raise
             log.warning("%s", error)
-    if {ONNX, INT8} & {*formats}:
-        log.info("exporting %s", " and ".join(form for form in (ONNX, INT8) if form in formats))
-        write_onnx(model, folder / ONNX, source.sample[:TRACE_ROWS])
-    if ONNX in formats:
-        written[ONNX] = {}
-    if INT8 in formats:
-        written[INT8] = {"embeddings_int8": _write_int8(source, margin, folder)}
-    return written
+            refused = error
+            if form == ONNX:
+                break
+    found = {form: about for form, about in written.items() if form in formats}
+    if not found and refused is not None:
+        raise refused
+    return found
+
+
+@contextmanager
+def _refusing(form: str) -> Iterator[None]:
+    """Make one line of whatever the libraries raise over a network that they cannot export.
+
+    Every exception: torch's exporter raises what its operators do.
+
+    :raises UserError: in its place.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if machine_limit(error) is not None:
+            raise
+        reason = textwrap.shorten(first_line(error), 300, placeholder=" ...")
+        raise UserError(f"export {form}: this network cannot be exported ({type(error).__name__}: {reason})") from error
+
+
+def _write_onnx(model: Classifier, source: Source, folder: Path) -> dict[str, Any]:
+    write_onnx(model, folder / ONNX, source.sample[:TRACE_ROWS])
+    return {}
 
 
 def _write_int8(source: Source, margin: float, folder: Path) -> bool:
@@ -53,9 +86,8 @@ def _write_int8(source: Source, margin: float, folder: Path) -> bool:
     write_int8(folder / ONNX, folder / INT8, embeddings=True)
     validation = source.splits.student.validation
     reference = Reference(source.task, {"hold-out": validation}, source.logits(validation), pool=False)
-    gain = checking.check(INT8, folder / INT8, reference)["gain"]["value"]
-    if gain is None or 100 * gain >= -margin:
+    if checking.is_recommended(checking.check(INT8, folder / INT8, reference), margin):
         return True
-    log.info("8-bit word embeddings cost %.1f points on the hold-out: they stay in single precision", -100 * gain)
+    log.info("8-bit word embeddings cost more than %g points on the hold-out: they stay in single precision", margin)
     write_int8(folder / ONNX, folder / INT8, embeddings=False)
     return False
