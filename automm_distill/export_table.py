@@ -38,9 +38,8 @@ def warning(exported: Mapping[str, Any]) -> str:
     if not bad:
         return ""
     test_set, worst = min(gains, key=lambda gain: gain[1]["value"])
-    return (
-        f"* not recommended: up to {-100 * worst['value']:.1f} points worse ({test_set}); margin {exported['margin']:g}"
-    )
+    points = f"{-100 * worst['value']:.2f} points worse on {test_set}"
+    return f"* not recommended: {points}, more than --export_margin {exported['margin']:g}"
 
 
 def sentence(exported: Mapping[str, Any]) -> str:

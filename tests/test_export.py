@@ -216,7 +216,7 @@ def test_worse_form_is_kept_and_not_recommended(exported):
     assert shown[-1].startswith("onnx-int8 * ")
     assert "-1.85 (-3.02, -0.26)" in shown[-1]
     assert table.warning(worse["export"]) == (
-        "* not recommended: 1.9 points worse on test, more than --export_margin 1"
+        "* not recommended: 1.85 points worse on test, more than --export_margin 1"
     )
     assert "**Not recommended**: it is worse than the PyTorch model by more than 1 point." in card.card(
         "onnx-int8", worse
