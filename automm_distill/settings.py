@@ -20,7 +20,7 @@ TRAINING = "training (teacher, baseline and student get the same treatment)"
 DISTILLATION = "distillation (the student minimises the weighted sum of these losses)"
 MACHINE = "machine"
 OUTPUT = "cache and output"
-EXPORTS = "export (docs/shipping.md)"
+EXPORTS = "export (the student as files that need no AutoGluon, see docs/shipping.md)"
 
 # What --unlabelled_path takes besides files and folders.
 TEST, REST = "test", "rest"
@@ -351,8 +351,8 @@ class Settings:
     )
 
     export: tuple[str, ...] = flag(
-        "leave the student in these forms too, in <run>/export/, checked on every test row: hf for transformers, onnx, "
-        "and onnx-int8 with 8-bit weights",
+        "leave the student in these forms too, each checked on every test row, in the run's folder export: hf for "
+        "transformers, onnx, and onnx-int8 with 8-bit weights",
         EXPORTS,
         default=(),
         choices=names(*FORMATS),
