@@ -37,20 +37,21 @@ def write(model: Classifier, source: Source, formats: Sequence[str], margin: flo
     if INT8 in wanted:  # which is made of the other one
         wanted = {form: None for form in (HF, ONNX, INT8) if form in wanted or form == ONNX}
     written: dict[str, Any] = {}
-    refused: UserError | None = None
+    refusals: list[UserError] = []
     for form in wanted:
         log.info("exporting %s", form)
         try:
             with _refusing(form):
                 written[form] = writers[form]()
         except UserError as error:
-            log.warning("%s", error)
-            refused = error
+            refusals.append(error)
             if form == ONNX:
-                break
+                break  # nor is there one with 8 bits
     found = {form: about for form, about in written.items() if form in formats}
-    if not found and refused is not None:
-        raise refused
+    if not found:
+        raise refusals[-1]
+    for refusal in refusals:
+        log.warning("%s", refusal)
     return found
 
 
