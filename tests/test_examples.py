@@ -4,6 +4,7 @@ import subprocess
 import sys
 import venv
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +44,10 @@ def export(checkpoint: Path, folder: Path, classes: tuple[str, ...], rows: Seque
         segments=2,
     )
     weight = torch.randn(len(classes) or 1, network.config.hidden_size, generator=draw)
-    parts = FittedParts(network, weight, torch.randn(len(classes) or 1, generator=draw), form)
-    write_onnx(Classifier(parts, plain_tokenizer(form), classes), folder / ONNX, rows[:2])
+    model = Classifier(FittedParts(network, weight, torch.zeros(len(weight)), form), plain_tokenizer(form), classes)
+    middle = model.logits(model.batch(rows)).mean(dim=0)  # taken off, so that rows differ in their label
+    model = replace(model, parts=replace(model.parts, bias=-middle))
+    write_onnx(model, folder / ONNX, rows[:2])
     write_int8(folder / ONNX, folder / INT8, embeddings=True)
 
 
