@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow lint benchmark clean
+.PHONY: demo test test-slow lint benchmark benchmark-students clean
 
 demo: .venv/ready
 	$(BIN)/python automm_distillation_glue.py --demo
@@ -39,6 +39,16 @@ benchmark: .venv/ready
 		--json $(RESULTS)/growth.json
 	$(SPEED) $(PAIR) --rounds 3 --variants warm plain --all_losses --json $(RESULTS)/all_losses.json
 	$(SPEED) $(PAIR) --rounds 3 --variants stock warm warm_half --scores --json $(RESULTS)/scores.json
+
+# make benchmark-students DATA=data ENGLISH=... MULTILINGUAL=...   the scores of students, and of what is shipped; DATA has
+# glue/ and paws-x/. A day on two cores: it goes on where it was stopped, keep SCRATCH for that.
+SCRATCH ?= scratch
+STUDENTS = --dataset_path $(DATA) --english $(ENGLISH) --multilingual $(MULTILINGUAL)
+benchmark-students: .venv/ready
+	$(BIN)/python -m benchmarks.student_scores $(STUDENTS) --scratch $(SCRATCH) --ways strong
+	$(BIN)/python -m benchmarks.seed_tables $(STUDENTS) --scratch $(SCRATCH)
+	$(BIN)/python -m benchmarks.stsb_terms --dataset_path $(DATA)/glue --english $(ENGLISH) --scratch $(SCRATCH)
+	$(BIN)/python -m benchmarks.shipping $(STUDENTS)
 
 # "ready" is touched last, so that a set-up that failed or was interrupted is taken up again.
 .venv/ready: requirements.txt

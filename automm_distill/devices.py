@@ -1,9 +1,12 @@
 """What the fits will run on: how many GPUs, and in which precision."""
 
+import contextlib
 import ctypes
 import logging
+import platform
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from automm_distill.errors import UserError
 
@@ -42,7 +45,7 @@ def choose_device(num_gpu: int, precision: str) -> Device:
         raise UserError(f"--num_gpu {num_gpu}: this machine has {present}; use 0 for the CPU or -1 for all")
     used = present if num_gpu == -1 else num_gpu
     name = torch.cuda.get_device_name(0) if used else "CPU"
-    best = _best_precision(on_gpu=used > 0)
+    best = best_precision(on_gpu=used > 0)
     supported = {"32", best} | ({"16"} if used else set())
     if precision == "auto":
         precision = best
@@ -53,7 +56,7 @@ def choose_device(num_gpu: int, precision: str) -> Device:
     return Device(used, precision, name, torch.get_num_threads())
 
 
-def _best_precision(*, on_gpu: bool) -> str:
+def best_precision(*, on_gpu: bool) -> str:
     """The fastest precision of the device that trains as well as single precision does."""
     import torch
 
@@ -62,6 +65,15 @@ def _best_precision(*, on_gpu: bool) -> str:
     # Without instructions for it, bf16 is slower than single precision. torch before 2.12 does not tell.
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "32"
+
+
+def cpu_name() -> str:
+    """As the operating system gives it; its architecture if it does not."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
 
 
 def prepare_arithmetic(*, on_gpu: bool) -> None:

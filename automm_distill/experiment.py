@@ -1,9 +1,12 @@
 """One run, top to bottom."""
 
+import contextlib
 import logging
 import os
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,8 +14,10 @@ import torch
 
 from automm_distill import cache, duration, logs, results, run_summary, teacher_diagnosis
 from automm_distill.devices import prepare_arithmetic
-from automm_distill.errors import machine_limit
+from automm_distill.errors import TrainingError, UserError, machine_limit
 from automm_distill.evaluation import scores, speed
+from automm_distill.export.exporting import export
+from automm_distill.export.source import Source
 from automm_distill.predictions import PREDICTIONS, write_predictions
 from automm_distill.result_row import make_row
 from automm_distill.run_context import RunContext
@@ -57,12 +62,48 @@ def run(context: RunContext) -> dict[str, Any]:
             row["speed_up"], row["seconds"]["speed_up"] = _speed_up(
                 models["teacher"], models["student"], context, budget
             )
+            if settings.export:
+                row["export"], row["seconds"]["export"] = _export(models, run_folder, row, context, budget)
         finally:  # also when interrupted: what is known is shown
             results.complete_row(context.output_folder, row)
             run_summary.write_summary(row, run_folder)
             everything = settings.verbosity == "verbose"
             run_summary.print_summary(row, run_folder, logs.result_console(), everything=everything)
     return row
+
+
+def _export(
+    models: Mapping[str, TrainedModel], run_folder: Path, row: Mapping[str, Any], context: RunContext, budget: float
+) -> tuple[dict[str, Any], float]:
+    """What came of ``--export``, ``{"reason": why}`` if nothing did, and the seconds it took."""
+    settings, start = context.settings, time.monotonic()
+    student = models["student"].predictor
+    assert student is not None
+    predictors = {"student": student}
+    if not settings.no_timing:
+        with contextlib.suppress(cache.NotAvailable):
+            predictors = {"teacher": load_teacher_now(models["teacher"], context), **predictors}
+    source = Source("student", predictors, context.task, context.splits, context.pools_test_sets)
+    try:
+        exported = export(
+            source,
+            settings.export,
+            run_folder,
+            row,
+            margin=settings.export_margin,
+            most_frequent=settings.trim_vocabulary,
+            batch_size=settings.per_gpu_batch_size,
+            budget=None if settings.no_timing else budget,
+        )
+    except (UserError, TrainingError) as error:
+        log.warning("%s", error)
+        exported = {"reason": str(error)}
+    except Exception as error:
+        limit = machine_limit(error)
+        if limit is None:
+            raise
+        exported = {"reason": limit}
+    return exported, time.monotonic() - start
 
 
 def _run_name(context: RunContext) -> str:

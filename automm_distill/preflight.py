@@ -15,6 +15,7 @@ from automm_distill import cache, hidden_layers, logs
 from automm_distill.devices import Device, choose_device
 from automm_distill.errors import UserError
 from automm_distill.evaluation.verdict import warn_about_test_sets
+from automm_distill.export.requirements import require_exportable
 from automm_distill.folders import require_writable
 from automm_distill.inputs import demo
 from automm_distill.inputs.checkpoints import layers
@@ -81,6 +82,10 @@ def preflight(
         student = teacher
     else:
         student = replace(student, max_tokens=check("--student_model", student_name, student.path, texts[1]))
+    if settings.export:
+        require_exportable(
+            "--export", settings.export, load_tokenizer(student.path), trims=settings.trim_vocabulary is not None
+        )
     with ExitStack() as in_use:
         if settings.student_layers is not None:  # of what was opened: a broken checkpoint has had its own message
             whole, name = student, settings.student_model or settings.teacher_model

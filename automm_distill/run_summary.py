@@ -9,8 +9,10 @@ from typing import Any
 
 from rich.console import Console
 
+from automm_distill import export_table
 from automm_distill.evaluation.scores import POOLED
 from automm_distill.evaluation.verdict import judge_gain
+from automm_distill.export_formats import EXPORT
 from automm_distill.layer_choice import student_name
 from automm_distill.settings import LOSS_WEIGHTS
 from automm_distill.teacher_diagnosis import remark, sentence
@@ -44,12 +46,28 @@ def print_summary(row: Row, folder: Path, console: Console, *, everything: bool 
     head = [_title(row), _losses(row), as_text(_score_table(row, worst_only=True), width), *_caveats(row)]
     head = [text if "\n" in text else _wrapped(text, width) for text in head]
     answer = _wrapped(verdict(row), width)
+    exported = _export_lines(row, width)
     room = MAX_LINES - len(PATHS) - sum(text.count("\n") + 1 for text in (*head, answer))
     for text in (*head, *(_wrapped(line, width) for line in advice(row)[: max(0, room)])):
         console.out(text)
+    for text in exported:
+        console.out(text)
     console.out(answer, style="bold")
-    for label, path in zip(PATHS, (folder / "student", folder / SUMMARY, folder.parent), strict=True):
+    places = dict(zip(PATHS, (folder / "student", folder / SUMMARY, folder.parent), strict=True))
+    if exported:
+        places = {"export": folder / EXPORT} | places
+    for label, path in places.items():
         console.out(f"{label:<{LABEL_WIDTH}}{path}")
+
+
+def print_export(row: Row, folder: Path, console: Console) -> None:
+    """Print what came of an export: at most eight lines of 80 columns.
+
+    :param folder: that of the run, as the user will look for it.
+    """
+    for text in _export_lines(row, min(WIDTH, console.width)):
+        console.out(text)
+    console.out(f"{'export':<{LABEL_WIDTH}}{folder / EXPORT}")
 
 
 def write_summary(row: Row, folder: Path) -> None:
@@ -126,6 +144,9 @@ def _sections(row: Row) -> Iterator[str]:
         yield from filter(None, (sentence(row["teacher_diagnosis"]), remark(row["teacher_diagnosis"])))
     yield "## Speed-up of the student over the teacher"
     yield _speed_text(row)
+    if row.get("export"):
+        yield "## Export"
+        yield from _export_sections(row)
     yield "## Training time"
     yield _training_time(row)
     yield "## Files"
@@ -285,6 +306,31 @@ def _speed_text(row: Row) -> str:
     precision = device.get("prediction_precision", device["precision"])  # rows before 0.4 have one for all
     where = f"{device['name']}, {_count(device['threads'], 'thread')}, precision {precision}{tokens}."
     return f"{as_markdown(table)}\n\n{where}"
+
+
+def _export_sections(row: Row) -> Iterator[str]:
+    exported = row["export"]
+    if "reason" in exported:
+        yield f"None: {exported['reason']}."
+        return
+    yield as_markdown(export_table.table(row))
+    yield from filter(None, [export_table.warning(exported), export_table.sentence(exported)])
+    yield "\n".join(f"- {form}: `{found['path']}`, {_agreement(found)}" for form, found in exported["forms"].items())
+
+
+def _agreement(found: Mapping[str, Any]) -> str:
+    same = "" if found["agreement"] is None else f"the same label on {found['agreement']:.2%} of "
+    return f"{same or 'checked on '}{found['rows']:,} test rows, largest difference {found['largest_difference']:.2g}"
+
+
+def _export_lines(row: Row, width: int) -> list[str]:
+    """Of each model and form a line, which of them are not recommended, and a sentence."""
+    if not row.get("export"):
+        return []
+    if "reason" in row["export"]:
+        return [_wrapped(f"Not exported: {row['export']['reason']}", width)]
+    told = filter(None, (say(row["export"]) for say in (export_table.warning, export_table.sentence)))
+    return [as_text(export_table.table(row), width), *(_wrapped(text, width) for text in told)]
 
 
 def _training_time(row: Row) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from automm_distill.errors import UserError
+from automm_distill.export_formats import FORMATS
 from automm_distill.flag import Benchmark, Flag, canonical, check_range, flag, names
 from automm_distill.hidden_layers import EVEN
 from automm_distill.presets import PRESETS
@@ -19,6 +20,7 @@ TRAINING = "training (teacher, baseline and student get the same treatment)"
 DISTILLATION = "distillation (the student minimises the weighted sum of these losses)"
 MACHINE = "machine"
 OUTPUT = "cache and output"
+EXPORTS = "export (the student as files that need no AutoGluon, see docs/shipping.md)"
 
 # What --unlabelled_path takes besides files and folders.
 TEST, REST = "test", "rest"
@@ -348,6 +350,35 @@ class Settings:
         switches={"quiet": "print warnings and the result only", "verbose": "print everything, also the whole summary"},
     )
 
+    export: tuple[str, ...] = flag(
+        "leave the student in these forms too, each checked on every test row, in the run's folder export: hf for "
+        "transformers, onnx, and onnx-int8 with 8-bit weights",
+        EXPORTS,
+        default=(),
+        choices=names(*FORMATS),
+        changes_result=False,
+        shown_default="none",
+        metavar="FORM",
+    )
+    export_margin: float = flag(
+        "a form whose score is worse by more than this is kept, but not recommended",
+        EXPORTS,
+        default=1.0,
+        minimum=0,
+        unit="points",
+        changes_result=False,
+    )
+    trim_vocabulary: int | None = flag(
+        "export only the pieces of the vocabulary that the training, unlabelled and hold-out rows use, single "
+        "characters, and this many of the most frequent others",
+        EXPORTS,
+        default=None,
+        minimum=0,
+        unit="pieces",
+        changes_result=False,
+        shown_default="all",
+    )
+
     def __post_init__(self) -> None:
         for name, declared in FLAGS.items():
             value = getattr(self, name)
@@ -485,6 +516,8 @@ def _without_effect(values: Mapping[str, Any], *, is_regression: bool) -> dict[s
         reasons.update(dict.fromkeys(("temperature", "temperature_scaling"), "a regression has no temperature"))
     if values.get("teacher_outputs") == "online":
         reasons["teacher_outputs_precision"] = "--teacher_outputs online keeps none"
+    if not values.get("export"):
+        reasons.update(dict.fromkeys(("export_margin", "trim_vocabulary"), "--export is not given"))
     if not values.get("unlabelled_path"):
         reasons.update(dict.fromkeys(("unlabelled_rows", "match_steps"), "--unlabelled_path is not given"))
     return reasons

@@ -45,9 +45,9 @@ def checkpoints(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoints")
     texts = [text for pairs in (SENTENCES, GERMAN) for column in ("sentence1", "sentence2") for text in pairs[column]]
     demo.make_checkpoint(folder / "teacher", texts, demo.Shape(layers=TEACHER_LAYERS, width=32, heads=2), seed=1)
-    # A tokenizer of its own: other words, other numbers.
+    # A tokenizer of its own: a character before all others in its alphabet, so that all pieces have other numbers.
     demo.make_checkpoint(
-        folder / "student", [*texts, "an apple a day"], demo.Shape(layers=STUDENT_LAYERS, width=16, heads=2), seed=2
+        folder / "student", [*texts, "an apple a day!"], demo.Shape(layers=STUDENT_LAYERS, width=16, heads=2), seed=2
     )
     return folder
 

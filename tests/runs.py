@@ -79,7 +79,10 @@ def leave_run(
     outputs = {role: sets | {VALIDATION: predicted(validation, 1.0, None)} for role, sets in outputs.items()}
     compared = (task, tests | {VALIDATION: fold.validation}, outputs)
     pool = len(tests) > 1
-    models = {role: FittedModel(*((4_000_000, 16) if role == "teacher" else (1_000_000, 4))) for role in outputs}
+    models = {
+        role: FittedModel(*((4_000_000, 16_000_000) if role == "teacher" else (1_000_000, 4_000_000)))
+        for role in outputs
+    }
     row = make_row(context, folder / name, models, compare(*compared, pool=pool)) | {
         "bootstrap": intervals(*compared, pool=pool),
         "finished": f"2026-11-22T00:00:{settings.seed:02d}+00:00",

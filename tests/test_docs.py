@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import automm_distill.cache.command
+import automm_distillation_export
 import automm_distillation_glue
 import automm_distillation_pawsx
 import automm_distillation_report
@@ -14,6 +15,7 @@ import automm_distillation_sweep
 from automm_distill.cache import command as cache_command
 from automm_distill.cli import make_parser, parse_settings
 from automm_distill.defaults import DEMO_DEFAULTS
+from automm_distill.export import command as export_command
 from automm_distill.flag_table import SCRIPTS, flags_page
 from automm_distill.report import command as report_command
 from automm_distill.sweep import command as sweep_command
@@ -89,6 +91,7 @@ def test_documents_name_only_flags_that_exist(path, monkeypatch, capsys):
         automm_distillation_pawsx.main,
         automm_distillation_sweep.main,
         automm_distillation_report.main,
+        automm_distillation_export.main,
         automm_distill.cache.command.main,
         distillation_speed.main,
     ]
@@ -126,6 +129,8 @@ def test_commands_in_the_documents_are_understood(command):
             assert grid.plan(args.benchmark, grid.read_grid(args.grid), args.seeds or [1], flags)
         case "automm_distillation_report.py":
             report_command.make_parser().parse_args(arguments)
+        case "automm_distillation_export.py":
+            export_command.make_parser().parse_args(arguments)
         case "automm_distill.cache":
             cache_command.get_parser().parse_args(arguments)
         case _:

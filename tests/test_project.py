@@ -42,7 +42,8 @@ def required_distributions() -> set[str]:
 
 
 def test_every_import_is_declared_and_pinned():
-    declared = {normalized(re.split(r"[<>=!~ ]", line)[0]) for line in PROJECT["dependencies"]}
+    lines = [*PROJECT["dependencies"], *(line for extra in PROJECT["optional-dependencies"].values() for line in extra)]
+    declared = {normalized(re.split(r"[<>=!~ ]", line)[0]) for line in lines}
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     pinned = {normalized(line.partition("==")[0]) for line in lines if "==" in line}
     required = required_distributions()

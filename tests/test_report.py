@@ -497,7 +497,7 @@ def test_report_has_tables_numbers_and_plots_that_name_what_they_show(tmp_path):
             "0.01",
             "mean over seeds",
         ],
-        "rte-score-by-speed-up-and-size": ["speed-up over the teacher", "million weights", "chosen by validation"],
+        "rte-score-by-speed-up-and-size": ["speed-up over the teacher", "size on disk (MB)", "chosen by validation"],
         "rte-losses-during-training": ["soft label", "optimizer step", f"{FLAG} 0.1"],
     }
     assert {path.name for path in folder.iterdir()} == {
@@ -578,7 +578,7 @@ def test_runs_without_a_speed_up_are_reported_and_stay_out_of_its_plot(tmp_path)
     assert "1 configuration without a measured speed-up: not in the plot of the speed-up." in markdown.sentences(result)
     by_speed, by_size = score_by_cost.draw(result.task_runs, result.summaries, result.chosen).axes
     assert drawn_at(by_speed) == {1.0, 3.0}
-    assert drawn_at(by_size) == {1.0, 4.0}
+    assert drawn_at(by_size) == {4.0, 16.0}, "megabytes"
 
 
 def test_report_without_any_speed_up_says_so(tmp_path):
@@ -587,6 +587,91 @@ def test_report_without_any_speed_up_says_so(tmp_path):
     markdown.write([result], (), tmp_path / "report")
     assert "not measured" in (tmp_path / "report" / "rte-score-by-speed-up-and-size.svg").read_text()
     assert "| n/a | 25% |" in (tmp_path / "report" / "report.md").read_text()
+
+
+def exported(teacher=None, **forms):
+    """The part of a row: a form is its megabytes, its rows per second (None: not timed) and its score."""
+
+    def timed(throughput):
+        return {} if throughput is None else {"latency": 1 / throughput, "throughput": throughput}
+
+    return {
+        "role": "student",
+        "models": {"teacher": {"bytes": 16_000_000, **timed(teacher)}},
+        "forms": {
+            form.replace("_", "-"): {
+                "path": f"elsewhere/export/{form}",
+                "bytes": int(megabytes * 1e6),
+                "scores": {"test": {"accuracy": score}},
+                **timed(throughput),
+            }
+            for form, (megabytes, throughput, score) in forms.items()
+        },
+    }
+
+
+def points_of(axes, marker):
+    """Where there are such markers, as (x, y)."""
+    lines = [line for line in axes.lines if line.get_marker() == marker]
+    return [(x, pytest.approx(y)) for line in lines for x, y in zip(*line.get_data(), strict=True)]
+
+
+def test_exported_forms_are_points_of_their_own(tmp_path):
+    """Means over the exported runs; on the panel of the speed, over those that were timed beside the teacher."""
+    exports = (
+        exported(teacher=100.0, onnx=(4.0, 300.0, 0.8), onnx_int8=(1.0, 900.0, 0.7)),
+        exported(teacher=200.0, onnx=(6.0, 1000.0, 0.6)),
+        exported(onnx=(5.0, 1.0, 0.1)),
+        exported(teacher=100.0, onnx=(5.0, None, 0.5), hf=(4.0, 100.0, None)),
+        {"reason": "no room"},
+    )
+    for seed, export in enumerate(exports):
+        leave_run(tmp_path, make_settings(seed=seed), f"run-{seed}", export=export)
+    leave_run(tmp_path, make_settings(seed=5), "not-exported")
+    (result,) = markdown.evaluate(load_runs([tmp_path]))
+    figure = score_by_cost.draw(result.task_runs, result.summaries, result.chosen)
+    by_speed, by_size = figure.axes
+    onnx, int8, hf = (score_by_cost.FORM_MARKERS[form] for form in ("onnx", "onnx-int8", "hf"))
+    assert points_of(by_speed, onnx) == [(4.0, 0.7)]
+    assert points_of(by_size, onnx) == [(5.0, 0.5)]
+    assert points_of(by_speed, int8) == [(9.0, 0.7)]
+    assert points_of(by_size, int8) == [(1.0, 0.7)]
+    assert points_of(by_size, hf) == [], "its score is undefined"
+    assert by_speed.get_xlim()[1] > 9
+    assert by_speed.get_xlabel().endswith("(exported: on the CPU)")
+    (legend,) = figure.legends
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert [text for text in shown if text.startswith("exported")] == ["exported: onnx", "exported: onnx-int8"]
+
+
+def test_command_that_exports_is_of_the_best_run_of_the_chosen_setting(tmp_path, capsys, monkeypatch):
+    """By validation; of equals the first."""
+    monkeypatch.chdir(tmp_path)
+    for weight, scores in ((0.0, (0.5, 0.9, 0.5, 0.5)), (0.1, (0.6, 0.7, 0.7, 0.6))):
+        for seed, score in enumerate(scores):
+            settings = make_settings(seed=seed, **{FLAG: weight})
+            leave_run(Path("my runs"), settings, f"{weight}-{seed}", validation_score=score)
+    (result,) = markdown.evaluate(load_runs([Path("my runs")]))
+    assert markdown.shipping(result) is None, "there is no student any more"
+    Path("my runs/0.1-1/student").mkdir()
+    assert run_report(["my runs", "--output_folder", "report"]) == 0
+    command = "python automm_distillation_export.py 'my runs/0.1-1'"
+    assert capsys.readouterr().out.endswith(
+        f"\nrte: The chosen setting: to export its student with the best validation score (seed 1):\n{command}\n"
+    )
+    assert f"(seed 1): `{command}`\n" in Path("report/report.md").read_text()
+
+
+def test_report_says_where_the_exported_forms_of_the_chosen_setting_are(tmp_path):
+    leave_sweep(tmp_path, seeds=(1,), export=exported(onnx=(4.0, None, 0.8), onnx_int8=(1.0, None, 0.7)))
+    for folder in ("student", "export"):
+        (tmp_path / "0.0-1" / folder).mkdir()
+    (result,) = markdown.evaluate(load_runs([tmp_path]))
+    said, where = markdown.shipping(result)
+    assert said.endswith("its student with the best validation score (seed 1) is exported as onnx, onnx-int8")
+    assert where == str(tmp_path / "0.0-1" / "export")
+    (tmp_path / "0.0-1" / "export").rmdir()
+    assert markdown.shipping(result)[1].startswith("python automm_distillation_export.py"), "they are gone"
 
 
 def drawn_at(axes):

@@ -7,6 +7,7 @@ moves.
 
 from automm_distill.automm.batches import LengthGroupedSampler
 from automm_distill.automm.fit_options import FitOptions, distillation_spec, fit_options
+from automm_distill.automm.fitted_parts import FittedParts, RowForm, fitted_parts, row_form
 from automm_distill.automm.fitting import WEIGHT_FILES, fit
 from automm_distill.automm.predictor import Predictor, load
 from automm_distill.automm.teacher import Teacher
@@ -15,12 +16,16 @@ from automm_distill.automm.timed_network import TimedNetwork
 __all__ = [
     "WEIGHT_FILES",
     "FitOptions",
+    "FittedParts",
     "LengthGroupedSampler",
     "Predictor",
+    "RowForm",
     "Teacher",
     "TimedNetwork",
     "distillation_spec",
     "fit",
     "fit_options",
+    "fitted_parts",
     "load",
+    "row_form",
 ]

@@ -4,7 +4,7 @@ Its private ``_learner`` (predictor.py:217) is read for what has no public acces
 tokenise rows, and the configuration that the fit ended with.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,12 @@ class Predictor:
         return self.automm._learner._df_preprocessor._label_scaler if self.task.is_regression else None
 
     def outputs(
-        self, frame: pd.DataFrame, precision: str | None = None, layers: Sequence[int] = ()
+        self,
+        frame: pd.DataFrame,
+        precision: str | None = None,
+        layers: Sequence[int] = (),
+        *,
+        on_cpu: bool = False,
     ) -> tuple[np.ndarray, ...]:
         """Logits (rows, classes) and pooled features (rows, width) of all rows, as single precision numbers.
 
@@ -75,13 +80,15 @@ class Predictor:
         Batches are made in order of length, longest first, which needs little padding; results are in the rows' order.
 
         :param precision: "16", "bf16" or "32"; None for that of :meth:`predict`.
+        :param on_cpu: rather than on the device of the fit.
 
         :raises NotFiniteError: when an output is not finite.
         """
         rows = self._rows(frame)
         order = np.argsort(-rows.lengths, kind="stable")
         size = self.predict_batch_size
-        run, model = self._forward(precision), self.automm._learner._model
+        device = torch.device("cpu") if on_cpu else self._device
+        run, model = self._forward(precision, device), self.automm._learner._model
         results = {
             LOGITS: np.empty((len(order), model.head.out_features), dtype=np.float32),
             FEATURES: np.empty((len(order), model.out_features), dtype=np.float32),
@@ -103,6 +110,12 @@ class Predictor:
             if not np.isfinite(array).all():
                 raise NotFiniteError(f"{kind.replace('_', ' ')} are not finite")
         return tuple(results.values())
+
+    @property
+    def tokenizer(self) -> Any:
+        """transformers' own (data/process_text.py:80)."""
+        (processor,) = self.automm._learner._data_processors["text"]
+        return processor.tokenizer
 
     def call_predict(self, frame: pd.DataFrame) -> object:
         """``MultiModalPredictor.predict`` as its user calls it.
@@ -126,16 +139,28 @@ class Predictor:
         """Tokens of each row, special ones included, shape (rows,)."""
         return self._rows(frame).lengths
 
-    def forward_passes(self, frame: pd.DataFrame, batch_size: int) -> Callable[[], None]:
+    def token_rows(self, frame: pd.DataFrame) -> Iterator[np.ndarray]:
+        """The tokens of each row as the network reads them, special ones included, (tokens,)."""
+        rows = self._rows(frame)
+        for index in range(len(rows)):
+            yield rows.batch([index])[rows.processor.text_token_ids_key][0].numpy()
+
+    def forward_passes(
+        self, frame: pd.DataFrame, batch_size: int, *, precision: str | None = None, on_cpu: bool = False
+    ) -> Callable[[], None]:
         """A function that runs the network once over ``frame``, whose batches are already on the device.
 
         Batches are made in order of length, longest first, each padded to its longest row.
+
+        :param precision: "16", "bf16" or "32"; None for that of :meth:`predict`.
+        :param on_cpu: rather than on the device of the fit.
         """
+        device = torch.device("cpu") if on_cpu else self._device
         rows = self._rows(frame)
         order = np.argsort(-rows.lengths, kind="stable")
-        run_batch = self._forward()
+        run_batch = self._forward(precision, device)
         batches = [
-            {key: value.to(self._device) for key, value in rows.batch(order[start : start + batch_size]).items()}
+            {key: value.to(device) for key, value in rows.batch(order[start : start + batch_size]).items()}
             for start in range(0, len(order), batch_size)
         ]
 
@@ -153,9 +178,11 @@ class Predictor:
         (processor,) = self.automm._learner._data_processors["text"]
         return Rows(processor, self.automm._learner._df_preprocessor, frame, token_cache=self.token_cache)
 
-    def _forward(self, precision: str | None = None) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
-        """A function from a batch to its logits and features; the network is on its device afterwards."""
-        learner, device = self.automm._learner, self._device
+    def _forward(
+        self, precision: str | None, device: torch.device
+    ) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
+        """A function from a batch to its logits and features; the network is on ``device`` afterwards."""
+        learner = self.automm._learner
         arithmetic = PRECISION_NAMES[precision] if precision else learner._config.env.precision
         model = learner._model.to(device).eval()
         return lambda batch: forward(model, batch, device, arithmetic)

@@ -106,7 +106,10 @@ def bootstrap_run(
 def bootstrap_mean(
     metric: str, runs: Sequence[RunPredictions], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> BootstrapResult:
-    """The same for the mean over runs that differ in their seed: how it would move with other test rows."""
+    """The same for the mean over runs that differ in their seed: how it would move with other test rows.
+
+    Without a baseline there are scores only; without a teacher no gap to it, and no ratio.
+    """
     names, members = _members([run.groups for run in runs])
     roles = [role for role in runs[0].predicted if all(role in run.predicted for run in runs)]
     observed = {
@@ -121,14 +124,18 @@ def bootstrap_mean(
     scores = {role: _interval(observed[role], samples[role]) for role in roles}
     if "baseline" not in roles:
         return BootstrapResult(scores, None, None, None, None)
-    gains, gaps = (samples[role] - samples["baseline"] for role in ("student", "teacher"))
+    gains = samples["student"] - samples["baseline"]
     gain = _interval(observed["student"] - observed["baseline"], gains)
+    p = None if gain.value is None else _p_value(gains)
+    if "teacher" not in roles:
+        return BootstrapResult(scores, gain, None, None, p)
+    gaps = samples["teacher"] - samples["baseline"]
     teacher_gap = _interval(observed["teacher"] - observed["baseline"], gaps)
     ratio = None
     if gain.value is not None and teacher_gap.value is not None and teacher_gap.low is not None and teacher_gap.low > 0:
         clear = gaps > 0
         ratio = _interval(gain.value / teacher_gap.value, gains[clear] / gaps[clear])
-    return BootstrapResult(scores, gain, teacher_gap, ratio, None if gain.value is None else _p_value(gains))
+    return BootstrapResult(scores, gain, teacher_gap, ratio, p)
 
 
 def mcnemar(truth: np.ndarray, one: np.ndarray, other: np.ndarray, groups: np.ndarray | None = None) -> float:

@@ -5,7 +5,7 @@ slows both; warm-up passes first; the device synchronised before and after each 
 over the repeats, and an interval for the ratio of the paired passes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -133,11 +133,24 @@ def measure(
 
     :param synchronize: waits until the device has finished what it was given.
     """
+    passes = {"teacher": teacher, "student": student}
+    seconds = interleaved(passes, synchronize, warm_ups=warm_ups, repeats=repeats)
+    return summarize(np.column_stack(list(seconds.values())), rows=rows, batch_size=batch_size)
+
+
+def interleaved(
+    passes: Mapping[str, Callable[[], object]],
+    synchronize: Callable[[], None],
+    *,
+    warm_ups: int = WARM_UPS,
+    repeats: int = REPEATS,
+) -> dict[str, np.ndarray]:
+    """Seconds of each pass, (repeats,), one pass of every model after the other."""
     for _ in range(warm_ups):
-        teacher()
-        student()
-    pairs = np.array([(_timed(teacher, synchronize), _timed(student, synchronize)) for _ in range(repeats)])
-    return summarize(pairs, rows=rows, batch_size=batch_size)
+        for run in passes.values():
+            run()
+    rounds = [[_timed(run, synchronize) for run in passes.values()] for _ in range(repeats)]
+    return dict(zip(passes, np.array(rounds).T, strict=True))
 
 
 def summarize(pairs: np.ndarray, *, rows: int, batch_size: int) -> SpeedUp:

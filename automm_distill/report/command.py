@@ -70,4 +70,7 @@ def _report(places: Sequence[Path], folder: Path) -> int:
     for result in results:
         for sentence in markdown.sentences(result):
             console.print(f"\n{result.task_runs.name}: {sentence}", style="bold")
+        shipped = markdown.shipping(result)
+        if shipped:  # as it is, so that the command can be copied
+            console.out("\n{}: {}:\n{}".format(result.task_runs.name, *shipped))
     return DONE

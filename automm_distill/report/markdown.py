@@ -1,6 +1,7 @@
 """The report on disk: report.md with its tables and plots, and the numbers as CSV."""
 
 import logging
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import pandas as pd
 from automm_distill.evaluation.bootstrap import LEVEL
 from automm_distill.report import plots, tables
 from automm_distill.report.runs import LoadedRuns, TaskRuns, describe, format_value
-from automm_distill.report.summary import Decision, Evidence, Summary, choose, decide, direction, summarize
+from automm_distill.report.summary import Decision, Evidence, Summary, best_run, choose, decide, direction, summarize
 from automm_distill.text_table import as_markdown
 
 REPORT, NUMBERS = "report.md", "settings.csv"
@@ -114,6 +115,25 @@ def sentences(result: StudyResult) -> list[str]:
     return lines
 
 
+def shipping(result: StudyResult) -> tuple[str, str] | None:
+    """How to export a student of the chosen setting: what there is to say, and the command.
+
+    Where it is exported already, the folder of its forms takes the command's place. None without a choice, and where
+    neither the student nor its forms are still there.
+    """
+    if result.chosen is None:
+        return None
+    run = best_run(result.chosen)
+    which = f"its student with the best validation score (seed {run.seed})"
+    forms = run.row.get("export", {}).get("forms", {})
+    if forms and run.exports.is_dir():
+        return f"The chosen setting: {which} is exported as {', '.join(forms)}", str(run.exports)
+    if run.student.is_dir():
+        folder = shlex.quote(str(run.student.parent))
+        return f"The chosen setting: to export {which}", f"python automm_distillation_export.py {folder}"
+    return None
+
+
 def _caveats(task_runs: TaskRuns, decisions: Sequence[Decision]) -> list[str]:
     lines = []
     if task_runs.demonstration:
@@ -174,6 +194,9 @@ def _answer(task_runs: TaskRuns, decision: Decision, tested: int) -> str:
 def _section(result: StudyResult, plot_paths: Mapping[str, Path]) -> list[str]:
     task_runs = result.task_runs
     parts = [f"## {task_runs.name}", _common_settings(task_runs), *sentences(result)]
+    shipped = shipping(result)
+    if shipped:
+        parts.append("{}: `{}`".format(*shipped))
     verdicts = tables.verdicts(task_runs, result.decisions, result.chosen)
     for table in (verdicts, *tables.scores(task_runs, result.summaries)):
         parts += [f"### {table.title}", as_markdown(table)]

@@ -8,6 +8,7 @@ from typing import Any
 
 from automm_distill import results
 from automm_distill.errors import UserError
+from automm_distill.export_formats import EXPORT
 from automm_distill.flag import local_path
 from automm_distill.layer_choice import student_name
 from automm_distill.predictions import PREDICTIONS
@@ -51,6 +52,11 @@ class Run:
         """The distilled student's folder."""
         beside = self.folder / "student"
         return beside if beside.exists() else Path(self.row["paths"]["student"])
+
+    @property
+    def exports(self) -> Path:
+        """The folder of the student's exported forms."""
+        return self.student.parent / EXPORT
 
     @property
     def predictions(self) -> Path:

@@ -1,65 +1,115 @@
-"""A plot: the scores of all students, teachers and baselines against speed-up and against size."""
+"""A plot: the scores of all models and exported forms against speed-up and against size."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from automm_distill.export_formats import FORMATS, HF, INT8, ONNX, THROUGHPUT
 from automm_distill.report.plot_style import TEACHER, colours, draw_mean, legend_below, mean_or_nan, model_name
 from automm_distill.report.runs import TaskRuns
 from automm_distill.report.summary import Decision, Summary
-from automm_distill.report.tables import parameters, speed_up
+from automm_distill.report.tables import speed_up
 
-TEACHER_MARKERS = "*PXDv^"
+TEACHER_MARKERS = "*PXDph"
+FORM_MARKERS = {HF: "<", ONNX: ">", INT8: "^"}
+FORM_SIZE = 9  # of a marker, in points
+MEGABYTE = 1e6
+
+Look = tuple[str, dict[str, Any]]  # a role, and how its points look
+Points = Mapping[str, tuple[float, float]]  # by form: the cost and the score
 
 
 def draw(task_runs: TaskRuns, summaries: Sequence[Summary], chosen: Decision | None) -> Figure:
-    """A colour per student checkpoint, a marker per teacher checkpoint.
+    """A colour per student checkpoint, a marker per teacher checkpoint and per exported form.
 
-    Groups whose speed-up was not measured are in the plot of the size only.
+    What has no measured speed-up is in the plot of the size only.
     """
     figure = Figure(figsize=(9, 4), layout="constrained")
     by_speed, by_size = figure.subplots(1, 2, sharey=True, gridspec_kw={"wspace": 0.06})
     students = list(dict.fromkeys(model_name(summary.group, "student") for summary in summaries))
     teachers = list(dict.fromkeys(model_name(summary.group, "teacher") for summary in summaries))
     labelled: set[str] = set()
-    for summary in summaries:
+    speeds = [speed_up(summary.group) for summary in summaries]
+    exported = [_exported(summary) for summary in summaries]
+    for summary, speed, forms in zip(summaries, speeds, exported, strict=True):
         teacher, student = model_name(summary.group, "teacher"), model_name(summary.group, "student")
         marker = TEACHER_MARKERS[teachers.index(teacher) % len(TEACHER_MARKERS)]
         colour = colours(len(students))[students.index(student)]
-        looks = {
+        looks: dict[str, Look] = {
             f"teacher: {teacher}": ("teacher", dict(marker=marker, color=TEACHER, ms=9)),
             f"baseline: {student}": ("baseline", dict(marker="s", color=colour, ms=6, mfc="none")),
             f"student: {student}": ("student", dict(marker="o", color=colour, ms=6, alpha=0.8)),
         }
-        millions = {role: parameters(summary.group, role) / 1e6 for role in ("teacher", "student")}
-        speed = speed_up(summary.group)
-        panels = [(by_size, millions)]
+        sizes = summary.group.runs[0].row["size"]
+        panels = [(by_size, {role: sizes[role]["bytes"] / MEGABYTE for role in ("teacher", "student")})]
         if speed is not None:
             panels.append((by_speed, {"teacher": 1.0, "student": speed}))
         for axes, costs in panels:
-            for label, (role, look) in looks.items():
-                if role in summary.scores:
-                    x = costs["teacher" if role == "teacher" else "student"]
-                    shown = {"label": label} if label not in labelled else {}
-                    axes.plot(x, mean_or_nan(summary.scores[role]), ls="", **look, **shown)
-                    labelled.add(label)
+            _draw_models(axes, costs, summary, looks, labelled)
             if chosen is not None and summary is chosen.summary:
                 _ring(axes, costs["student"], summary, colour)
+        for axes, points in zip((by_speed, by_size), forms, strict=True):
+            _draw_forms(axes, points, colour)
+    for form in sorted({form for _, of_size in exported for form in of_size}, key=FORMATS.index):
+        by_size.plot([], [], FORM_MARKERS[form], color=TEACHER, ms=FORM_SIZE, mfc="none", label=f"exported: {form}")
     if chosen is not None:
         look = dict(ms=13, mfc="none", mec="black", ls="")
         by_size.plot([], [], "o", **look, label="chosen by validation, 95 % over test rows")
     test_set, metric = task_runs.primary
-    by_speed.set(xlabel="speed-up over the teacher, forward pass", ylabel=f"{metric} on {test_set}")
-    _limit_speeds(by_speed, [speed_up(summary.group) for summary in summaries])
-    by_size.set(xlabel="size (million weights)")
+    by_speed.set(ylabel=f"{metric} on {test_set}")
+    _scale_speeds(by_speed, speeds, [cost for of_speed, _ in exported for cost, _ in of_speed.values()])
+    by_size.set(xlabel="size on disk (MB)")
     by_size.set_xlim(0, 1.05 * by_size.get_xlim()[1])
     for axes in (by_speed, by_size):
         axes.grid(alpha=0.3)
     figure.suptitle(f"{task_runs.name}: score against speed-up and size")
     legend_below(figure, 2)
     return figure
+
+
+def _draw_models(
+    axes: Axes, costs: Mapping[str, float], summary: Summary, looks: Mapping[str, Look], labelled: set[str]
+) -> None:
+    """The mean scores of teacher, baseline and student; each label once in the figure."""
+    for label, (role, look) in looks.items():
+        if role in summary.scores:
+            x = costs["teacher" if role == "teacher" else "student"]
+            shown: dict[str, Any] = {"label": label} if label not in labelled else {}
+            axes.plot(x, mean_or_nan(summary.scores[role]), ls="", **look, **shown)
+            labelled.add(label)
+
+
+def _draw_forms(axes: Axes, points: Points, colour: Any) -> None:
+    for form, (cost, score) in points.items():
+        axes.plot(cost, score, FORM_MARKERS[form], color=colour, ms=FORM_SIZE, mfc="none")
+
+
+def _exported(summary: Summary) -> tuple[Points, Points]:
+    """Where the exported forms lie by speed-up and by megabytes: means over the runs that know both numbers.
+
+    The speed-up is over the teacher as the export timed it, in batches.
+    """
+    by_speed: dict[str, list[tuple[float, float]]] = {}
+    by_size: dict[str, list[tuple[float, float]]] = {}
+    for run in summary.group.runs:
+        export = run.row.get("export", {})
+        teacher = export.get("models", {}).get("teacher", {})
+        for form, found in export.get("forms", {}).items():
+            score = found["scores"][summary.test_set][summary.metric]
+            if score is None:
+                continue
+            by_size.setdefault(form, []).append((found["bytes"] / MEGABYTE, score))
+            if THROUGHPUT in found and THROUGHPUT in teacher:
+                by_speed.setdefault(form, []).append((found[THROUGHPUT] / teacher[THROUGHPUT], score))
+    return _means(by_speed), _means(by_size)
+
+
+def _means(points: Mapping[str, Sequence[tuple[float, float]]]) -> Points:
+    means = {form: np.mean(of_form, axis=0) for form, of_form in points.items()}
+    return {form: (float(cost), float(score)) for form, (cost, score) in means.items()}
 
 
 def _ring(axes: Axes, cost: float, summary: Summary, colour: Any) -> None:
@@ -70,8 +120,9 @@ def _ring(axes: Axes, cost: float, summary: Summary, colour: Any) -> None:
     axes.plot(cost, mean_or_nan(spread), "o", ms=13, mfc="none", mec="black")
 
 
-def _limit_speeds(axes: Axes, speeds: Sequence[float | None]) -> None:
-    known = [speed for speed in speeds if speed is not None]
+def _scale_speeds(axes: Axes, speeds: Sequence[float | None], form_speeds: Sequence[float]) -> None:
+    known = [*(speed for speed in speeds if speed is not None), *form_speeds]
+    axes.set_xlabel("speed-up over the teacher, forward pass" + ("\n(exported: on the CPU)" if form_speeds else ""))
     if known:
         axes.set_xlim(0.8 * min(1.0, *known), 1.1 * max(1.0, *known))
     else:

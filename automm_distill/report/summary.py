@@ -119,6 +119,12 @@ def choose(decisions: Sequence[Decision]) -> Decision | None:
     return max(candidates, key=lambda decision: decision.validation.mean or 0.0)
 
 
+def best_run(decision: Decision) -> Run:
+    """Of a group whose validation scores are known, the run whose student has the best; of equals the first."""
+    metric = decision.summary.metric
+    return max(decision.summary.group.runs, key=lambda run: run.row["validation"][metric]["student"])
+
+
 def _summarize(group: RunGroup, test_set: str, metric: str, predictions: Sequence[RunPredictions | None]) -> Summary:
     by_run = [run.row["scores"][test_set][metric] for run in group.runs]
     per_seed = {role: [scores[role] for scores in by_run] for role in ROLES if role in by_run[0]}

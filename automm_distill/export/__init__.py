@@ -1,0 +1,1 @@
+"""A fitted model as files that run without AutoGluon: written, checked on every test row, timed, and described."""
