@@ -34,7 +34,7 @@ Row = Mapping[str, Any]
 
 
 def print_summary(row: Row, folder: Path, console: Console, *, everything: bool = False) -> None:
-    """Print the result of one run: at most 14 lines of 80 columns, unless ``everything`` is wanted.
+    """Print the result of one run: at most 14 lines of 80 columns, eight more of an export, unless ``everything``.
 
     A narrower terminal gets more lines.
 
@@ -324,13 +324,13 @@ def _agreement(found: Mapping[str, Any]) -> str:
 
 
 def _export_lines(row: Row, width: int) -> list[str]:
-    """Of each model and form a line, which of them are not recommended, and a sentence."""
+    """At most seven: of each model and form, and which of them are not recommended, or how far the best has come."""
     if not row.get("export"):
         return []
     if "reason" in row["export"]:
         return [_wrapped(f"Not exported: {row['export']['reason']}", width)]
-    told = filter(None, (say(row["export"]) for say in (export_table.warning, export_table.sentence)))
-    return [as_text(export_table.table(row), width), *(_wrapped(text, width) for text in told)]
+    told = export_table.warning(row["export"]) or export_table.sentence(row["export"])
+    return [as_text(export_table.table(row), width), *([_wrapped(told, width)] if told else [])]
 
 
 def _training_time(row: Row) -> str:
