@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,13 @@ def run(context: RunContext) -> dict[str, Any]:
         row["bootstrap"] = scores.intervals(*compared, pool=context.pools_test_sets)
         try:
             budget = speed.budget_seconds(time.monotonic() - started)
-            row["speed_up"], row["seconds"]["speed_up"] = _speed_up(
-                models["teacher"], models["student"], context, budget
+            row["speed_up"], row["seconds"]["speed_up"] = _or_reason(
+                lambda: _speed_up(models["teacher"], models["student"], context, budget)
             )
             if settings.export:
-                row["export"], row["seconds"]["export"] = _export(models, run_folder, row, context, budget)
+                row["export"], row["seconds"]["export"] = _or_reason(
+                    lambda: _export(models, run_folder, row, context, budget)
+                )
         finally:  # also when interrupted: what is known is shown
             results.complete_row(context.output_folder, row)
             run_summary.write_summary(row, run_folder)
@@ -72,61 +74,72 @@ def run(context: RunContext) -> dict[str, Any]:
     return row
 
 
+def _or_reason(work: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], float]:
+    """What comes of ``work``, ``{"reason": why}`` if nothing does, and the seconds it took.
+
+    A result is worth more than its speed-up and its exports: no limit of the machine ends the run here.
+    """
+    start = time.monotonic()
+    try:
+        found = work()
+    except (UserError, TrainingError) as error:
+        log.warning("%s", error)
+        found = {"reason": str(error)}
+    except Exception as error:
+        limit = machine_limit(error)
+        if limit is None:
+            raise
+        found = {"reason": limit}
+    return found, time.monotonic() - start
+
+
 def _export(
     models: Mapping[str, TrainedModel], run_folder: Path, row: Mapping[str, Any], context: RunContext, budget: float
-) -> tuple[dict[str, Any], float]:
-    """What came of ``--export``, ``{"reason": why}`` if nothing did, and the seconds it took."""
-    settings, start = context.settings, time.monotonic()
+) -> dict[str, Any]:
+    """What came of ``--export``.
+
+    :raises UserError: when no form of those asked for can be made.
+    :raises TrainingError: when files that were written do not work.
+    """
+    settings = context.settings
     student = models["student"].predictor
     assert student is not None
     predictors = {"student": student}
     if not settings.no_timing:
         with contextlib.suppress(cache.NotAvailable):
             predictors = {"teacher": load_teacher_now(models["teacher"], context), **predictors}
-    source = Source("student", predictors, context.task, context.splits, context.pools_test_sets)
-    try:
-        exported = export(
-            source,
-            settings.export,
-            run_folder,
-            row,
-            margin=settings.export_margin,
-            most_frequent=settings.trim_vocabulary,
-            batch_size=settings.per_gpu_batch_size,
-            budget=None if settings.no_timing else budget,
-        )
-    except (UserError, TrainingError) as error:
-        log.warning("%s", error)
-        exported = {"reason": str(error)}
-    except Exception as error:
-        limit = machine_limit(error)
-        if limit is None:
-            raise
-        exported = {"reason": limit}
-    return exported, time.monotonic() - start
+    return export(
+        Source("student", predictors, context.task, context.splits, context.pools_test_sets),
+        settings.export,
+        run_folder,
+        row,
+        margin=settings.export_margin,
+        most_frequent=settings.trim_vocabulary,
+        batch_size=settings.per_gpu_batch_size,
+        budget=None if settings.no_timing else budget,
+    )
 
 
 def _run_name(context: RunContext) -> str:
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{context.task.name}-{os.urandom(3).hex()}"
 
 
-def _speed_up(
-    teacher: TrainedModel, student: TrainedModel, context: RunContext, budget: float
-) -> tuple[dict[str, Any], float]:
-    """``{kind: measurement}``, or ``{"reason": why there is none}``, and the seconds it took.
-
-    A result is worth more than its speed-up: no limit of the machine ends the run here.
+def _speed_up(teacher: TrainedModel, student: TrainedModel, context: RunContext, budget: float) -> dict[str, Any]:
+    """``{kind: measurement}``, or ``{"reason": why there is none}``.
 
     :param budget: seconds that it may take, about.
     """
     if context.settings.no_timing:
-        return {"reason": "--no_timing was given"}, 0.0
+        return {"reason": "--no_timing was given"}
     assert student.predictor is not None
     log.info("timing teacher against student")
     start = time.monotonic()
     try:
         loaded = load_teacher_now(teacher, context)
-        measured: dict[str, Any] = speed.compare(
+    except cache.NotAvailable as error:
+        return {"reason": f"the teacher could not be loaded ({error})"}
+    return dict(
+        speed.compare(
             loaded,
             student.predictor,
             pd.concat(context.splits.tests.values(), ignore_index=True),
@@ -134,11 +147,4 @@ def _speed_up(
             torch.cuda.synchronize if context.device.num_gpus else lambda: None,
             budget - (time.monotonic() - start),
         )
-    except cache.NotAvailable as error:
-        measured = {"reason": f"the teacher could not be loaded ({error})"}
-    except Exception as error:
-        limit = machine_limit(error)
-        if limit is None:
-            raise
-        measured = {"reason": limit}
-    return measured, time.monotonic() - start
+    )

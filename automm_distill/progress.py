@@ -6,7 +6,7 @@ Nothing is shown where the package's log is quiet.
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from rich.console import Group
@@ -101,13 +101,18 @@ class Display:
 
 def batch_starts(name: str, count: int, size: int) -> Iterator[int]:
     """The first row of each batch of ``size`` rows of ``count``, while the display says how far the caller is."""
+    return shown(name, count, range(0, count, size))
+
+
+def shown(name: str, count: int, done: Iterable[int]) -> Iterator[int]:
+    """Pass on how many rows of ``count`` are done, while the display says the same."""
     display = Display(stays=False)
     try:
-        for start in range(0, count, size):
+        for rows in done:
             if display.is_due():
-                details = f"{start:,} of {count:,} rows"
-                display.show(Status(name, start, count, details, display.seconds_left(start, count)))
-            yield start
+                details = f"{rows:,} of {count:,} rows"
+                display.show(Status(name, rows, count, details, display.seconds_left(rows, count)))
+            yield rows
     finally:
         display.stop()
 

@@ -1,15 +1,19 @@
 """What each exported form computes, for each family, against the network and a linear head in float64."""
 
 import json
+import re
 from copy import deepcopy
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 import torch
 import transformers
 
+from automm_distill import progress
 from automm_distill.errors import UserError
+from automm_distill.export.checking import logits_of
 from automm_distill.export.exported import Exported
 from automm_distill.export.hf import write_hf
 from automm_distill.export.linear_head import carry
@@ -49,6 +53,17 @@ def test_onnx_form_is_backbone_and_head(family, tmp_path):
     assert np.abs(exported.logits(ROWS) - expected_logits(model)).max() < 1e-5, "rows of all lengths, with padding"
     for row in (["a"], ["the nurse paints the bridge"]):
         assert np.abs(exported.logits([row]) - expected_logits(model, [row])).max() < 1e-5, "one text, a batch of one"
+
+
+def test_check_shows_how_far_it_is(tmp_path, monkeypatch, caplog):
+    model = make_classifier("bert")
+    write_onnx(model, tmp_path, TEXTS[:2])
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
+    caplog.set_level("INFO", logger="automm_distill")
+    logits = logits_of(ONNX, tmp_path, pd.DataFrame([row for row in ROWS if len(row) == 2]))
+    assert len(logits) == len([row for row in ROWS if len(row) == 2])
+    (first, *_) = caplog.messages
+    assert re.match(rf"checking onnx: \d+ of {len(logits)} rows, \d+ s left", first)
 
 
 @pytest.mark.parametrize("embeddings", [True, False])

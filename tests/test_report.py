@@ -602,6 +602,7 @@ def exported(teacher=None, **forms):
             form.replace("_", "-"): {
                 "path": f"elsewhere/export/{form}",
                 "bytes": int(megabytes * 1e6),
+                "recommended": score > 0.5,
                 "scores": {"test": {"accuracy": score}},
                 **timed(throughput),
             }
@@ -663,12 +664,14 @@ def test_command_that_exports_is_of_the_best_run_of_the_chosen_setting(tmp_path,
 
 
 def test_report_says_where_the_exported_forms_of_the_chosen_setting_are(tmp_path):
-    leave_sweep(tmp_path, seeds=(1,), export=exported(onnx=(4.0, None, 0.8), onnx_int8=(1.0, None, 0.7)))
+    leave_sweep(tmp_path, seeds=(1,), export=exported(onnx=(4.0, None, 0.8), onnx_int8=(1.0, None, 0.4)))
     for folder in ("student", "export"):
         (tmp_path / "0.0-1" / folder).mkdir()
     (result,) = markdown.evaluate(load_runs([tmp_path]))
     said, where = markdown.shipping(result)
-    assert said.endswith("its student with the best validation score (seed 1) is exported as onnx, onnx-int8")
+    assert said.endswith(
+        "its student with the best validation score (seed 1) is exported as onnx, onnx-int8 (not recommended)"
+    )
     assert where == str(tmp_path / "0.0-1" / "export")
     (tmp_path / "0.0-1" / "export").rmdir()
     assert markdown.shipping(result)[1].startswith("python automm_distillation_export.py"), "they are gone"

@@ -24,7 +24,7 @@ from automm_distill.inputs.rows.splits import load_splits
 from automm_distill.results import RESULTS, append_row, read_rows
 from automm_distill.settings import Settings
 from automm_distill.sweep import checks, grid, progress
-from automm_distill.sweep.checks import CheckedTrial, check, pending
+from automm_distill.sweep.checks import CheckedTrial, check, lacking_exports, pending
 from automm_distill.sweep.grid import Trial, gpus_per_trial, with_gpus
 
 from .conftest import make_settings
@@ -302,6 +302,16 @@ def test_trials_with_a_row_are_done_and_others_pending(inputs):
     assert read_rows(results / RESULTS)[1] == 1
     same = checked(inputs | {"num_workers": "2"}, temperature=["1", "5"])
     assert [trial.identity for trial in pending(same)] == [trial.identity for trial in trials[1:]]
+
+
+def test_trials_done_without_the_forms_that_are_asked_for_are_known(inputs):
+    trials = checked(inputs | {"export": "onnx"}, temperature=["1", "2", "5"])
+    forms = ({"onnx": {}, "hf": {}}, {"hf": {}})
+    for trial, of_trial in zip(trials, forms, strict=False):
+        append_row(Path(inputs["output_folder"]), row_of(trial) | {"export": {"forms": of_trial}})
+    append_row(Path(inputs["output_folder"]), row_of(trials[2]) | {"export": {"reason": "no room"}})
+    assert lacking_exports(trials) == trials[1:3]
+    assert lacking_exports(checked(inputs, temperature=["1", "2", "5"])) == [], "none are asked for"
 
 
 def test_rows_of_other_arithmetic_do_not_count(inputs):

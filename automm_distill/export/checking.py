@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 import automm_distill
+from automm_distill import progress
 from automm_distill.errors import TrainingError
 from automm_distill.evaluation import scores
 from automm_distill.evaluation.metrics import predicted_labels
@@ -91,10 +92,16 @@ def logits_of(form: str, folder: Path, texts: pd.DataFrame) -> np.ndarray:
         command = [sys.executable, "-m", "automm_distill.export.exported", *map(str, (rows, logits)), form, str(folder)]
         search_path = [str(Path(automm_distill.__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(search_path)}
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-            raise TrainingError(f"export {form}: the exported files cannot be used: {reason}")
+        with tempfile.TemporaryFile("w+") as said:
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True, env=environment) as process:
+                assert process.stdout is not None
+                done = (int(line) for line in process.stdout if line.strip().isdigit())
+                for _ in progress.shown(f"checking {form}", len(texts), done):
+                    pass
+            if process.returncode:
+                said.seek(0)
+                reason = (said.read().strip().splitlines() or [f"status {process.returncode}"])[-1]
+                raise TrainingError(f"export {form}: the exported files cannot be used: {reason}")
         values: np.ndarray = np.load(logits)
     return values
 

@@ -2,7 +2,7 @@
 
     python -m automm_distill.export.exported rows.parquet logits.npy onnx-int8 results/<run>/export/onnx-int8
 
-writes the logits of all rows, (rows, classes), in single precision.
+writes the logits of all rows, (rows, classes), in single precision, and says on standard output how many are done.
 """
 
 import sys
@@ -39,11 +39,13 @@ class Exported:
         """Logits, (rows, classes)."""
         return self._run(batch)
 
-    def logits(self, texts: Texts) -> np.ndarray:
+    def logits(self, texts: Texts, tell: Callable[[int], None] = lambda rows: None) -> np.ndarray:
         """Of all rows, (rows, classes), in their order.
 
         Of 8-bit weights row by row: activations have one scale for a whole batch, so that what a row gets depends
         on the others.
+
+        :param tell: is called with how many rows are done, after each batch.
         """
         order = sorted(range(len(texts)), key=lambda row: -sum(map(len, texts[row])))
         size = 1 if self.form == INT8 else BATCH
@@ -52,6 +54,7 @@ class Exported:
             rows = order[start : start + size]
             for row, logits in zip(rows, self.run(self.encode([texts[row] for row in rows])), strict=True):
                 results[row] = logits
+            tell(start + len(rows))
         return np.array(results, dtype=np.float32)
 
 
@@ -102,7 +105,12 @@ def _open_hf(folder: Path, threads: int | None) -> tuple[Callable[[Arrays], Any]
 def main(rows: str, logits: str, form: str, folder: str) -> None:
     """Write the logits of the texts in the Parquet file ``rows``, one column for each text of a row."""
     texts = pd.read_parquet(rows).to_numpy().tolist()
-    np.save(logits, Exported(form, Path(folder)).logits(texts))
+
+    def tell(rows: int) -> None:
+        sys.stdout.write(f"{rows}\n")
+        sys.stdout.flush()
+
+    np.save(logits, Exported(form, Path(folder)).logits(texts, tell))
 
 
 if __name__ == "__main__":

@@ -127,7 +127,8 @@ def shipping(result: StudyResult) -> tuple[str, str] | None:
     which = f"its student with the best validation score (seed {run.seed})"
     forms = run.row.get("export", {}).get("forms", {})
     if forms and run.exports.is_dir():
-        return f"The chosen setting: {which} is exported as {', '.join(forms)}", str(run.exports)
+        named = [form if found["recommended"] else f"{form} (not recommended)" for form, found in forms.items()]
+        return f"The chosen setting: {which} is exported as {', '.join(named)}", str(run.exports)
     if run.student.is_dir():
         folder = shlex.quote(str(run.student.parent))
         return f"The chosen setting: to export {which}", f"python automm_distillation_export.py {folder}"

@@ -1,7 +1,7 @@
 """What can be refused before any trial starts, and which trials are done before."""
 
 import functools
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -80,11 +80,27 @@ def check(trials: Sequence[Trial], *, on_cluster: bool) -> list[CheckedTrial]:
 def pending(trials: Iterable[CheckedTrial]) -> list[CheckedTrial]:
     """Those without a row in their ``results.jsonl``."""
 
+    return [each for each, row in with_rows(trials) if row is None]
+
+
+def lacking_exports(trials: Iterable[CheckedTrial]) -> list[CheckedTrial]:
+    """Those that are done, but whose students are not there in all forms that ``--export`` asks for."""
+    return [
+        each
+        for each, row in with_rows(trials)
+        if row is not None and not set(each.trial.settings.export) <= row.get("export", {}).get("forms", {}).keys()
+    ]
+
+
+def with_rows(trials: Iterable[CheckedTrial]) -> Iterator[tuple[CheckedTrial, dict[str, Any] | None]]:
+    """Each with the last row of its ``results.jsonl`` that is of it."""
+
     @functools.cache
     def rows(folder: str) -> list[dict[str, Any]]:
         return read_rows(Path(folder) / RESULTS)[0]
 
-    return [each for each in trials if not any(map(each.is_done, rows(each.trial.settings.output_folder)))]
+    for each in trials:
+        yield each, next(filter(each.is_done, reversed(rows(each.trial.settings.output_folder))), None)
 
 
 def _load_once() -> Callable[[Settings, Path], Splits]:

@@ -125,7 +125,13 @@ def _grid(args: argparse.Namespace, checked: Sequence["CheckedTrial"], gpus: flo
     from automm_distill.sweep import checks, progress, ray_runner
 
     pending = checks.pending(checked)
-    logs.message_console().out(f"{len(checked)} trials, {len(checked) - len(pending)} of them done before")
+    say = logs.message_console().out
+    say(f"{len(checked)} trials, {len(checked) - len(pending)} of them done before")
+    if lacking := checks.lacking_exports(checked):
+        say(
+            f"--export {' '.join(lacking[0].trial.settings.export)}: {len(lacking)} of those were done without; "
+            "automm_distillation_export.py makes the forms from their folders"
+        )
     if not pending:
         return 0
     trials = [each.trial for each in pending]

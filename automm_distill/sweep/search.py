@@ -19,7 +19,7 @@ from automm_distill import cache, logs
 from automm_distill.errors import UserError
 from automm_distill.flag import Benchmark
 from automm_distill.preflight import RUN_LOCKS
-from automm_distill.results import RESULTS, STOPPED, append_row, read_rows
+from automm_distill.results import STOPPED, append_row, read_rows
 from automm_distill.sweep import checks, progress, ray_runner
 from automm_distill.sweep.checks import CheckedTrial
 from automm_distill.sweep.grid import Trial
@@ -229,9 +229,7 @@ def _of_the_best(trials: Sequence[CheckedTrial], first: Sequence[CheckedTrial]) 
 def _best(trials: Sequence[CheckedTrial]) -> list[CheckedTrial]:
     """Of the trials with a result the best by validation score, as in the report."""
     scored = []
-    for trial in trials:
-        rows, _ = read_rows(Path(trial.trial.settings.output_folder) / RESULTS)
-        row = next(filter(trial.is_done, reversed(rows)), None)
+    for trial, row in checks.with_rows(trials):
         if row is not None:
             by_role = next(iter(row["validation"].values()))  # of the task's first metric
             score = by_role["student"]
