@@ -8,7 +8,6 @@ all of them. Ratios are medians over the rounds of the ratios within a round.
 
 import argparse
 import json
-import platform
 import shutil
 import statistics
 import subprocess
@@ -16,7 +15,6 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +33,9 @@ from automm_distill.inputs.rows import splits
 from automm_distill.inputs.rows.cleaning import clean
 from automm_distill.inputs.rows.raw_rows import read_splits
 from automm_distill.tasks import GLUE_TASKS, Task
+from benchmarks.command_line import KEPT, ROOT, machine, make_parser
 from benchmarks.variants import DEFAULT_VARIANTS, DIFFERENCES, RATIOS, VARIANTS
 
-ROOT = Path(__file__).parent.parent
 TASKS = [name for name, task in GLUE_TASKS.items() if task.test_splits == (("test", "validation"),)]
 
 Job = dict[str, Any]  # what fits.py is asked for
@@ -114,12 +112,7 @@ def timed_runs(args: argparse.Namespace, folder: Path) -> Iterator[Run]:
 
 def get_parser() -> Parser:
     """The command line."""
-    parser = Parser(
-        prog="python -m benchmarks.distillation_speed",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = make_parser("distillation_speed", __doc__)
     parser.add_argument("--dataset_path", required=True, help="folder with the task's rows, as the scripts read it")
     parser.add_argument("--task", choices=TASKS, default="qnli")
     parser.add_argument("--teacher_model", help="checkpoint folder")
@@ -140,7 +133,7 @@ def get_parser() -> Parser:
     parser.add_argument("--num_gpu", type=int, default=0)
     parser.add_argument("--seed", type=int, default=123)
     parser.add_argument("--scratch", help="where temporary files go")
-    parser.add_argument("--json", default=str(ROOT / "benchmarks" / "results" / "distillation_speed.json"))
+    parser.add_argument("--json", default=str(KEPT / "distillation_speed.json"))
     return parser
 
 
@@ -258,22 +251,6 @@ def compare_scores(runs: list[Run], args: argparse.Namespace) -> dict[str, Any]:
                 mean=gain.value, rows=[gain.low, gain.high], seeds=list(seeds)
             )
     return found
-
-
-def machine() -> dict[str, Any]:
-    """Where and with what this was measured."""
-    import torch
-
-    from automm_distill.versions import library_versions
-
-    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
-    return dict(
-        date=datetime.now(UTC).isoformat(timespec="minutes"),
-        machine=platform.machine(),
-        threads=torch.get_num_threads(),
-        gpu=gpu,
-        versions=library_versions(),
-    )
 
 
 def show(report: dict[str, Any], console: Console) -> None:

@@ -33,10 +33,9 @@ from automm_distill.inputs.rows.raw_rows import read_splits
 from automm_distill.inputs.rows.splits import load_splits
 from automm_distill.settings import Settings
 from automm_distill.tasks import GLUE_TASKS, PAWSX_LANGUAGES, Task, pawsx_task
-from benchmarks.distillation_speed import machine
+from benchmarks.command_line import KEPT, ROOT, machine, make_parser
 from benchmarks.first_step import PHASES
 
-ROOT = Path(__file__).parent.parent
 SHARES = [1 / 16, 1 / 4, 1.0]  # of the training rows
 # Languages that may not be at hand: sentences of another one, each behind its name.
 STAND_INS = {"es": "en", "fr": "en", "ko": "ja"}
@@ -69,17 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def get_parser() -> Parser:
     """The command line."""
-    parser = Parser(
-        prog="python -m benchmarks.scale",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = make_parser("scale", __doc__)
     parser.add_argument("--dataset_path", type=Path, required=True, help="folder with glue/mnli and paws-x/en, de, ...")
     parser.add_argument("--benchmarks", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="of the training rows")
     parser.add_argument("--scratch", help="where temporary files go")
-    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks" / "results" / "scale.json")
+    parser.add_argument("--json", type=Path, default=KEPT / "scale.json")
     return parser
 
 

@@ -17,8 +17,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from automm_distill.command import DONE, Parser, guarded
-from benchmarks.distillation_speed import ROOT
+from automm_distill.command import DONE, guarded
+from benchmarks.command_line import KEPT, add_both_tasks, make_parser
 from benchmarks.student_scores import file_of, is_done, run
 from benchmarks.student_units import FEATURE_WAYS, PAWSX_WEIGHTS, Unit
 
@@ -37,19 +37,12 @@ PUBLISHED = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; the exit status."""
-    parser = Parser(
-        prog="python -m benchmarks.seed_tables",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--dataset_path", required=True, help="folder with glue/ and paws-x/, as the scripts read them")
-    parser.add_argument("--english", required=True, help="QNLI's teacher's checkpoint: all-MiniLM-L6")
-    parser.add_argument("--multilingual", required=True, help="PAWS-X's teacher's checkpoint: multilingual-e5-small")
+    parser = make_parser("seed_tables", __doc__)
+    add_both_tasks(parser)
     parser.add_argument("--tables", nargs="+", choices=PUBLISHED, default=list(PUBLISHED))
     parser.add_argument("--jobs", type=int, default=2, help="units side by side, of one thread each")
     parser.add_argument("--scratch", required=True, help="folder for caches and students")
-    parser.add_argument("--results", default=str(ROOT / "benchmarks" / "results" / "seed_tables"))
+    parser.add_argument("--results", default=str(KEPT / "seed_tables"))
     args = parser.parse_args(argv)
     return guarded(parser.prog, lambda: benchmark(args), "interrupted; the same command goes on from there")
 

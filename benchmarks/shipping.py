@@ -18,13 +18,13 @@ from typing import Any
 
 from rich.console import Console
 
-from automm_distill.command import DONE, Parser, guarded
+from automm_distill.command import DONE, guarded
 from automm_distill.errors import TrainingError
 from automm_distill.export_formats import FORMATS, HF, INT8, LATENCY
 from automm_distill.export_table import sentence, table
 from automm_distill.results import RESULTS, read_rows
 from automm_distill.text_table import as_text
-from benchmarks.distillation_speed import ROOT, machine
+from benchmarks.command_line import KEPT, ROOT, add_both_tasks, machine, make_parser
 
 _COMMON = ("--student_layers", "3", "--preset", "strong", "--batch_size", "32", "--num_gpu", "0", "--export", *FORMATS)
 _LANGUAGES = ("en", "de", "zh", "ja")
@@ -48,18 +48,11 @@ RUNS: Mapping[str, tuple[str, str, Sequence[str]]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; the exit status."""
-    parser = Parser(
-        prog="python -m benchmarks.shipping",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--dataset_path", required=True, help="folder with glue/ and paws-x/, as the scripts read them")
-    parser.add_argument("--english", required=True, help="QNLI's teacher's checkpoint: all-MiniLM-L6")
-    parser.add_argument("--multilingual", required=True, help="PAWS-X's teacher's checkpoint: multilingual-e5-small")
+    parser = make_parser("shipping", __doc__)
+    add_both_tasks(parser)
     parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS))
     parser.add_argument("--max_train_rows", help="for a quick look")
-    parser.add_argument("--json", default=str(ROOT / "benchmarks" / "results" / "shipping.json"))
+    parser.add_argument("--json", default=str(KEPT / "shipping.json"))
     args = parser.parse_args(argv)
     return guarded(parser.prog, lambda: benchmark(args), "interrupted")
 

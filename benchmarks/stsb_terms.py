@@ -23,13 +23,13 @@ from rich.table import Table
 from automm_distill import automm
 from automm_distill.automm import FitOptions, Teacher
 from automm_distill.cli import parse_settings
-from automm_distill.command import DONE, Parser, guarded
+from automm_distill.command import DONE, guarded
 from automm_distill.evaluation.metrics import score
 from automm_distill.preflight import preflight
 from automm_distill.run_context import RunContext
 from automm_distill.training import finetune_or_load, teacher_targets
 from benchmarks import bare_loop
-from benchmarks.distillation_speed import ROOT, machine
+from benchmarks.command_line import KEPT, machine, make_parser
 
 ROWS, BATCH = 1500, 32
 TEACHER_EPOCHS, EPOCHS = (2, 8), (4, 12)
@@ -45,17 +45,12 @@ LOOP = "loop"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; the exit status."""
-    parser = Parser(
-        prog="python -m benchmarks.stsb_terms",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = make_parser("stsb_terms", __doc__)
     parser.add_argument("--dataset_path", required=True, help="folder with STS-B's rows, as the scripts read it")
     parser.add_argument("--english", required=True, help="the teacher's checkpoint: all-MiniLM-L6")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--scratch", help="folder of the cache; a temporary one if left out")
-    parser.add_argument("--json", default=str(ROOT / "benchmarks" / "results" / "stsb_terms.json"))
+    parser.add_argument("--json", default=str(KEPT / "stsb_terms.json"))
     args = parser.parse_args(argv)
     return guarded(parser.prog, lambda: benchmark(args), "interrupted")
 

@@ -33,7 +33,7 @@ from automm_distill.evaluation.scores import POOLED
 from automm_distill.report.seeds import Spread, over_seeds
 from automm_distill.results import RESULTS, read_rows
 from automm_distill.versions import TRAINING_FORMAT, library_versions
-from benchmarks.distillation_speed import ROOT, machine
+from benchmarks.command_line import KEPT, ROOT, add_both_tasks, machine, make_parser
 from benchmarks.student_units import ROWS, TABLE, WAYS, Unit, arguments
 
 ROLES = ("teacher", "baseline", "student")
@@ -53,21 +53,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def get_parser() -> Parser:
     """The command line."""
-    parser = Parser(
-        prog="python -m benchmarks.student_scores",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--dataset_path", required=True, help="folder with glue/ and paws-x/, as the scripts read them")
-    parser.add_argument("--english", help="teacher's checkpoint for GLUE: all-MiniLM-L6")
-    parser.add_argument("--multilingual", help="teacher's checkpoint for PAWS-X: multilingual-e5-small")
+    parser = make_parser("student_scores", __doc__)
+    add_both_tasks(parser, required=False)
     parser.add_argument("--rows", nargs="+", choices=TABLE, default=list(ROWS), help="rows of the table")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=["published", "strong"], help="ways of a student")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--jobs", type=int, default=2, help="units side by side, of one thread each")
     parser.add_argument("--scratch", help="folder for caches and students, to go on with; a temporary one if left out")
-    parser.add_argument("--results", default=str(ROOT / "benchmarks" / "results" / "student_scores"))
+    parser.add_argument("--results", default=str(KEPT / "student_scores"))
     return parser
 
 

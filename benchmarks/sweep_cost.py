@@ -19,22 +19,17 @@ from typing import Any
 
 from rich.console import Console
 
-from automm_distill.command import DONE, Parser, guarded
+from automm_distill.command import DONE, guarded
 from automm_distill.errors import TrainingError
 from automm_distill.results import RESULTS, read_rows
-from benchmarks.distillation_speed import ROOT, machine
+from benchmarks.command_line import KEPT, ROOT, machine, make_parser
 
 PHASES = ("teacher", "baseline", "teacher_outputs", "student", "prediction")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; the exit status."""
-    parser = Parser(
-        prog="python -m benchmarks.sweep_cost",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = make_parser("sweep_cost", __doc__)
     parser.add_argument("--dataset_path", required=True, help="folder with QNLI's rows, as the scripts read it")
     parser.add_argument("--teacher_model", required=True, help="checkpoint folder")
     parser.add_argument("--student_model", required=True, help="checkpoint folder")
@@ -42,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--points", type=int, default=9)
     parser.add_argument("--cpus_per_trial", type=int, default=2)
-    parser.add_argument("--json", default=str(ROOT / "benchmarks" / "results" / "sweep_cost.json"))
+    parser.add_argument("--json", default=str(KEPT / "sweep_cost.json"))
     args = parser.parse_args(argv)
     return guarded(parser.prog, lambda: benchmark(args), "interrupted")
 

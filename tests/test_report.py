@@ -602,7 +602,7 @@ def exported(teacher=None, **forms):
             form.replace("_", "-"): {
                 "path": f"elsewhere/export/{form}",
                 "bytes": int(megabytes * 1e6),
-                "recommended": score > 0.5,
+                "recommended": score is None or score > 0.5,
                 "scores": {"test": {"accuracy": score}},
                 **timed(throughput),
             }
