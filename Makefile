@@ -9,7 +9,7 @@ demo: .venv/ready
 	$(BIN)/python automm_distillation_glue.py --demo
 
 test: .venv/ready-dev
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist worksteal
 
 test-slow: .venv/ready-dev
 	$(BIN)/python -m pytest -m slow

@@ -46,6 +46,7 @@ def estimated_and_measured(folder: Path, teacher: str) -> tuple[int, int]:
     return int(estimate), int(peak)
 
 
+@pytest.mark.slow
 def test_estimate_is_within_a_factor_of_two_of_real_peaks(tmp_path):
     """Of a run that is all libraries, and of one whose teacher has weights and activations worth counting."""
     rows = SENTENCES.assign(label=1 - SENTENCES["label"])

@@ -517,6 +517,7 @@ def test_ctrl_c_ends_the_sweep_and_its_trials(inputs, tmp_path):
     assert process_of_trial(tmp_path / "results") is None
 
 
+@pytest.mark.slow
 def test_killed_trial_is_the_only_one_that_runs_again(inputs, tmp_path):
     """Four real trials; the teacher and the baseline are trained once for all of them."""
     flags = [part for name, value in inputs.items() if name != "num_gpu" for part in (f"--{name}", value)]
