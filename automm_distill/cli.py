@@ -17,7 +17,7 @@ from automm_distill.command import DONE, Parser, guarded
 from automm_distill.defaults import SCRIPT_DEFAULTS, defaults, with_defaults
 from automm_distill.errors import UserError
 from automm_distill.flag import Benchmark, Flag
-from automm_distill.settings import Settings, flags_of
+from automm_distill.settings import FLAGS, Settings, flags_of
 from automm_distill.startup import start
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def make_parser(benchmark: Benchmark) -> Parser:
 
     Flags that were not given are not in the parsed namespace: :func:`parse_settings` adds their defaults.
     """
-    name = {"glue": "a GLUE task", "pawsx": "PAWS-X"}[benchmark]
+    name = {"glue": "a GLUE task", "pawsx": "PAWS-X", "own": "your own rows"}[benchmark]
     parser = Parser(
         usage="%(prog)s [flags]",
         description=f"Distil a large text model into a smaller one on {name}.",
@@ -58,13 +58,24 @@ def make_parser(benchmark: Benchmark) -> Parser:
 def parse_settings(benchmark: Benchmark, argv: Sequence[str] | None = None) -> Settings:
     """argv -> checked settings; a bad value ends the program with one line and status 2.
 
+    Own rows that no flag names are those of GLUE: the settings are its script's.
+
     :raises SystemExit: with status 2, or 0 after ``--help``.
     """
+    given = [*(sys.argv[1:] if argv is None else argv)]
+    if benchmark == "own" and not _names_own_rows(given):
+        benchmark = "glue"
     parser = make_parser(benchmark)
     try:
         return with_defaults(benchmark, _given(parser, argv))
     except UserError as error:
         parser.error(str(error))
+
+
+def _names_own_rows(argv: Sequence[str]) -> bool:
+    """Whether a flag of own rows alone is among them, or help is asked for."""
+    own = {f"--{name}" for name, flag in FLAGS.items() if flag.only == "own"} | {"-h", "--help"}
+    return any(word.partition("=")[0] in own for word in argv)
 
 
 def flags_without_effect(settings: Settings, argv: Sequence[str] | None = None) -> list[str]:

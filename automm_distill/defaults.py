@@ -1,4 +1,4 @@
-"""The value of each flag that is not given: of both scripts, of ``--demo``, and of what other flags imply."""
+"""The value of each flag that is not given: of each script, of ``--demo``, and of what other flags imply."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -13,6 +13,13 @@ from automm_distill.tasks import DEMO_LANGUAGES, PAWSX_LANGUAGES
 SCRIPT_DEFAULTS: dict[Benchmark, dict[str, Any]] = {
     "glue": {
         "dataset_path": "data/glue",
+        "teacher_model": "google/bert_uncased_L-12_H-768_A-12",
+        "student_model": "google/bert_uncased_L-6_H-768_A-12",
+        "student_learning_rate": 1e-4,
+        "student_weight_decay": 1e-3,
+    },
+    "own": {
+        "dataset_path": "data/hub",
         "teacher_model": "google/bert_uncased_L-12_H-768_A-12",
         "student_model": "google/bert_uncased_L-6_H-768_A-12",
         "student_learning_rate": 1e-4,

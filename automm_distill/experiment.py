@@ -55,7 +55,7 @@ def run(context: RunContext) -> dict[str, Any]:
         row = make_row(context, run_folder, models, scores.compare(*compared, pool=context.pools_test_sets))
         row["teacher_diagnosis"] = diagnosis
         results.append_row(context.output_folder, row)  # nothing after this line can lose the result
-        write_predictions(run_folder / PREDICTIONS, context.splits.tests, predictions)
+        write_predictions(run_folder / PREDICTIONS, context.splits.tests, predictions, context.task.classes)
         row["bootstrap"] = scores.intervals(*compared, pool=context.pools_test_sets)
         try:
             budget = speed.budget_seconds(time.monotonic() - started)

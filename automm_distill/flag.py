@@ -11,7 +11,7 @@ from automm_distill.errors import UserError
 from automm_distill.hidden_layers import canonical_pairs
 from automm_distill.layer_choice import canonical_layers
 
-Benchmark = Literal["glue", "pawsx"]
+Benchmark = Literal["glue", "pawsx", "own"]
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,9 @@ class Flag:
 
     ``choices`` maps each accepted spelling to its canonical one. ``minimum`` and ``maximum`` are inclusive, ``above``
     is not. ``loss_term`` is the loss that a weight belongs to. ``changes_result`` is False for what may differ between
-    two runs with the same outcome. ``kind`` "model", "folder", "file" and "paths" (several) are paths, and get one
-    spelling too, as "layers" and "layer pairs" do; ``words`` may stand in the place of a path.
+    two runs with the same outcome. ``kind`` "model", "rows", "folder", "file" and "paths" (several) are paths, and get
+    one spelling too, as "layers" and "layer pairs" do; "model" and "rows" may be names on the hub; ``words`` may stand
+    in the place of a path. Of "columns" the order counts.
     """
 
     help: str
@@ -74,6 +75,8 @@ def canonical(declared: Flag, field_type: Any, value: Any) -> Any:
     if isinstance(value, tuple):  # "de en" and "en de" are the same languages
         if declared.kind == "paths":
             return tuple(sorted({_word_or_path(each, declared.words) for each in value}))
+        if declared.kind == "columns":
+            return tuple(dict.fromkeys(value))
         return tuple(choice for choice in declared.choices if choice in value)
     if declared.choices:
         return declared.choices.get(value, value)
@@ -81,9 +84,16 @@ def canonical(declared: Flag, field_type: Any, value: Any) -> Any:
         return canonical_layers(value)
     if declared.kind == "layer pairs":
         return canonical_pairs(value)
-    if declared.kind in ("folder", "file") or (declared.kind == "model" and Path(local_path(value)).is_dir()):
-        return _in_utf8(local_path(value))
-    return value
+    return _in_utf8(local_path(value)) if _is_path(declared, value) else value
+
+
+def _is_path(declared: Flag, value: Any) -> bool:
+    """Rather than a word, or a name on the hub."""
+    if declared.kind == "model":
+        return Path(local_path(value)).is_dir()
+    if declared.kind == "rows":
+        return Path(local_path(value)).exists()
+    return declared.kind in ("folder", "file")
 
 
 def _word_or_path(value: str, words: Collection[str]) -> str:

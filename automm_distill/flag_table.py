@@ -10,7 +10,7 @@ from automm_distill.flag import Benchmark, Flag
 from automm_distill.settings import FLAGS
 from automm_distill.text_table import TextTable, as_markdown
 
-SCRIPTS: Mapping[Benchmark, str] = {"glue": "GLUE", "pawsx": "PAWS-X"}
+SCRIPTS: Mapping[Benchmark, str] = {"glue": "GLUE", "pawsx": "PAWS-X", "own": "Own rows"}
 INTRODUCTION = """\
 # Flags
 

@@ -3,7 +3,7 @@
 import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from automm_distill.inputs import demo
 from automm_distill.inputs.checkpoints import layers
 from automm_distill.inputs.checkpoints.finding import Checkpoint, find_checkpoint
 from automm_distill.inputs.checkpoints.opening import check_checkpoint, load_tokenizer
-from automm_distill.inputs.rows import row_checks
+from automm_distill.inputs.rows import own_task, row_checks
 from automm_distill.inputs.rows.splits import Splits, load_splits
 from automm_distill.results import RESULTS
 from automm_distill.run_context import RunContext
@@ -41,7 +41,7 @@ def preflight(
     *,
     load: Callable[[Settings, Path], Splits] = load_splits,
     find: Callable[[str, str], Checkpoint] = find_checkpoint,
-    check: Callable[[str, str, Path, tuple[str, ...]], int] = check_checkpoint,
+    check: Callable[[str, str, Path, tuple[str, ...], int | None], int] = check_checkpoint,
     cut: Callable[[str, Checkpoint, tuple[int, ...], Path], Checkpoint] = layers.cut,
 ) -> RunContext:
     """Check folders, rows, checkpoints, augmentation data and device; nothing is trained yet.
@@ -68,6 +68,9 @@ def preflight(
         data_folder = Path(settings.dataset_path)
         teacher_name, student_name = settings.teacher_model, settings.student_model
     splits = load(settings, data_folder)
+    task = splits.task
+    if settings.benchmark == "own":
+        settings = own_task.resolved(settings, task)
     teacher = find("--teacher_model", teacher_name)
     student = teacher if student_name is None else find("--student_model", student_name)
     device = choose_device(settings.num_gpu, settings.precision)
@@ -75,13 +78,14 @@ def preflight(
     if settings.aug_scale > 0:
         _require_augmentation_data()
     logs.quieten_libraries(settings.verbosity)
-    task = settings.tasks[0]
     texts = [_some_texts(pd.concat([data.train, splits.unlabelled]), task) for data in (splits.teacher, splits.student)]
-    teacher = replace(teacher, max_tokens=check("--teacher_model", teacher_name, teacher.path, texts[0]))
+    limit = settings.max_text_length
+    teacher = replace(teacher, max_tokens=check("--teacher_model", teacher_name, teacher.path, texts[0], limit))
     if student_name is None:
         student = teacher
     else:
-        student = replace(student, max_tokens=check("--student_model", student_name, student.path, texts[1]))
+        student = replace(student, max_tokens=check("--student_model", student_name, student.path, texts[1], limit))
+    _tell_of_limit(limit, {"teacher": teacher, "student": student})
     if settings.export:
         require_exportable(
             "--export", settings.export, load_tokenizer(student.path), trims=settings.trim_vocabulary is not None
@@ -98,6 +102,12 @@ def preflight(
         _warn_of_what_says_little(context)
         context.entries_in_use.push(in_use.pop_all())
     return context
+
+
+def _tell_of_limit(limit: int | None, checkpoints: Mapping[str, Checkpoint]) -> None:
+    for role, checkpoint in checkpoints.items():
+        if limit is not None and checkpoint.max_tokens < limit:
+            log.warning("--max_text_length %d: the %s reads up to %d tokens", limit, role, checkpoint.max_tokens)
 
 
 def _require_room_for(context: RunContext) -> None:

@@ -13,7 +13,18 @@ from automm_distill.export_formats import FORMATS
 from automm_distill.flag import Benchmark, Flag, canonical, check_range, flag, names
 from automm_distill.hidden_layers import EVEN
 from automm_distill.presets import PRESETS
-from automm_distill.tasks import DEMO_LANGUAGES, DEMO_TASK, GLUE_TASKS, PAWSX_LANGUAGES, Task, pawsx_task
+from automm_distill.tasks import (
+    CLASSIFICATION,
+    DEMO_LANGUAGES,
+    DEMO_TASK,
+    GLUE_TASKS,
+    OWN_METRICS,
+    PAWSX_LANGUAGES,
+    REGRESSION,
+    Task,
+    check_own_metric,
+    pawsx_task,
+)
 
 DATA = "data"
 TRAINING = "training (teacher, baseline and student get the same treatment)"
@@ -74,11 +85,74 @@ class Settings:
         shown_default="all seven",
         metavar="LANGUAGE",
     )
+    train_path: str | None = flag(
+        "rows to train on: a file (.parquet, .csv, .tsv, .jsonl and others, docs/inputs.md), a folder of such files or "
+        "of splits, or a data set of the Hugging Face hub, owner/name[:config]",
+        DATA,
+        default=None,
+        only="own",
+        kind="rows",
+        shown_default="none: a GLUE task, as in automm_distillation_glue.py",
+        metavar="PATH",
+    )
+    test_path: str | None = flag(
+        "rows that all models are scored on",
+        DATA,
+        default=None,
+        only="own",
+        kind="rows",
+        shown_default="the test split beside --train_path, else a fifth of its rows, up to 10,000",
+        metavar="PATH",
+    )
+    validation_path: str | None = flag(
+        "rows that select checkpoints",
+        DATA,
+        default=None,
+        only="own",
+        kind="rows",
+        shown_default="the validation split beside --train_path, else a hold-out of the training rows",
+        metavar="PATH",
+    )
+    text_columns: tuple[str, ...] = flag(
+        "columns with the texts, in the order in which models read them; of three or more, all but the first are one "
+        "text to them",
+        DATA,
+        default=(),
+        only="own",
+        kind="columns",
+        shown_default="the only column of texts",
+        metavar="COLUMN",
+    )
+    label_column: str = flag("column with the label", DATA, default="label", only="own", metavar="COLUMN")
+    problem_type: str | None = flag(
+        "what the labels are",
+        DATA,
+        default=None,
+        only="own",
+        choices=names(CLASSIFICATION, REGRESSION),
+        shown_default="by the labels: words, and up to 20 different whole numbers, are classes",
+    )
+    metric: str | None = flag(
+        "what models are scored, selected and stopped early by: " + ", ".join(OWN_METRICS),
+        DATA,
+        default=None,
+        only="own",
+        shown_default="accuracy for classes, rmse for a regression",
+        metavar="METRIC",
+    )
     dataset_path: str | None = flag(
         "folder with the rows: <config>/<split>.parquet|csv|tsv|jsonl, an unpacked archive, a hub download or a "
         "save_to_disk folder (docs/inputs.md); what is missing is downloaded from the Hugging Face hub and kept there",
         DATA,
         kind="folder",
+    )
+    max_text_length: int | None = flag(
+        "cut rows to so many tokens; how many rows are longer is said before training",
+        DATA,
+        default=None,
+        minimum=8,
+        unit="tokens",
+        shown_default="as many as the model reads, up to 512",
     )
     demo: bool = flag(
         "run everything on generated rows and tiny models made on the spot, without network", DATA, default=False
@@ -394,6 +468,7 @@ class Settings:
             raise UserError(
                 f"all loss weights are 0: set at least one of {', '.join(map('--{}'.format, LOSS_WEIGHTS))}"
             )
+        self._check_own()
         self._resolve_losses()
         self._check_hidden_states()
         self._check_unlabelled()
@@ -410,16 +485,27 @@ class Settings:
         if foreign:
             raise UserError(f"{', '.join(foreign)}: --demo has rows in {', '.join(DEMO_LANGUAGES)} only")
 
+    def _check_own(self) -> None:
+        if self.benchmark != "own":
+            return
+        if self.train_path is None:
+            raise UserError("--train_path: needs the rows to train on")
+        if self.label_column in self.text_columns:
+            raise UserError(f"--text_columns {self.label_column}: is the column with the label (--label_column)")
+        if self.metric is not None:
+            check_own_metric(self.metric, self.problem_type)
+
     def _check_unlabelled(self) -> None:
         if not self.unlabelled_path:
             return
-        if REST in self.unlabelled_path and self.max_train_rows is None:
+        own = self.benchmark == "own"  # where rest are the rows without a label, too
+        if REST in self.unlabelled_path and self.max_train_rows is None and not own:
             raise UserError(
                 f"--unlabelled_path {REST}: means the training rows that --max_train_rows leaves out; give it too"
             )
-        task = self.tasks[0]
-        if TEST in self.unlabelled_path and not task.unlabelled_splits:
-            raise UserError(f"--unlabelled_path {TEST}: models are scored on the test rows of {task.name}; name a file")
+        if TEST in self.unlabelled_path and (own or not self.tasks[0].unlabelled_splits):
+            scored = "" if own else f" of {self.tasks[0].name}"
+            raise UserError(f"--unlabelled_path {TEST}: models are scored on the test rows{scored}; name a file")
         if not any(weight for term, weight in self.loss_weights.items() if term != "hard_label"):
             raise UserError(
                 "--unlabelled_path: with --hard_label_weight alone nothing is learnt from rows without a label; give "
@@ -427,7 +513,9 @@ class Settings:
             )
 
     def _resolve_losses(self) -> None:
-        regression = self.tasks[0].is_regression
+        regression = self.is_regression
+        if regression is None:  # until the labels are read
+            return
         for name in ("soft_label_loss_type", "softmax_regression_loss_type"):
             if regression and getattr(self, name) == "cross_entropy":
                 raise UserError(f"--{name} cross_entropy: a regression has no classes; use mean_square_error")
@@ -461,11 +549,20 @@ class Settings:
     @property
     def without_effect(self) -> dict[str, str]:
         """``{flag: why}`` for those that change nothing beside the others."""
-        return _without_effect(vars(self), is_regression=self.tasks[0].is_regression)
+        return _without_effect(vars(self), is_regression=bool(self.is_regression))
+
+    @property
+    def is_regression(self) -> bool | None:
+        """Whether labels are values; None where they have to be read before that is known."""
+        if self.benchmark == "own":
+            return None if self.problem_type is None else self.problem_type == REGRESSION
+        return self.tasks[0].is_regression
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """The tasks whose rows are read: one for GLUE and the demo, one per language for PAWS-X."""
+        """The tasks whose rows are read: one for GLUE and the demo, one per language for PAWS-X; none of own rows."""
+        if self.benchmark == "own":
+            return ()
         if self.benchmark == "pawsx":
             languages = dict.fromkeys((*self.pawsx_teacher_tasks, *self.pawsx_student_tasks))
             return tuple(pawsx_task(language) for language in languages)
@@ -483,7 +580,7 @@ class Settings:
         See :func:`identity`.
         """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return identity(values, is_regression=self.tasks[0].is_regression)
+        return identity(values, is_regression=bool(self.is_regression))
 
 
 def identity(values: Mapping[str, Any], *, is_regression: bool) -> dict[str, Any]:
@@ -496,8 +593,9 @@ def identity(values: Mapping[str, Any], *, is_regression: bool) -> dict[str, Any
     """
     unused = {name for name, declared in FLAGS.items() if not declared.changes_result}
     unused.update(("dataset_path", "teacher_model", "student_layers", "num_gpu", "precision", "preset"))
-    if not values.get("hidden_states_loss_weight"):  # as in rows of before there was this loss
-        unused.add("hidden_states_loss_weight")
+    unused.update(("train_path", "test_path", "validation_path", "text_columns", "label_column"))
+    # As in rows of before there were these.
+    unused.update(name for name in ("hidden_states_loss_weight", *_SINCE_0_7) if not values.get(name))
     if values["student_model"] is not None:
         unused.add("student_model")
     unused.update(_without_effect(values, is_regression=is_regression))
@@ -523,6 +621,7 @@ def _without_effect(values: Mapping[str, Any], *, is_regression: bool) -> dict[s
     return reasons
 
 
+_SINCE_0_7 = ("problem_type", "metric", "max_text_length")
 FLAGS: dict[str, Flag] = {item.name: item.metadata["flag"] for item in fields(Settings) if "flag" in item.metadata}
 _FIELD_TYPES = {item.name: item.type for item in fields(Settings)}
 LOSS_WEIGHTS: dict[str, str] = {name: declared.loss_term for name, declared in FLAGS.items() if declared.loss_term}

@@ -3,8 +3,17 @@
 ``GLUE_TASKS`` and ``PAWSX_LANGUAGES`` are the tables behind ``choices=`` on the command line.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+from automm_distill.errors import UserError, some_of
+
+CLASSIFICATION, REGRESSION = "classification", "regression"
+ONE_CLASS = "f1:"  # and the class: its F1 against the rest
+CLASS_METRICS = ("accuracy", "f1_macro", "f1_micro", "matthews", "roc_auc")
+VALUE_METRICS = ("rmse", "pearson", "spearman")
+OWN_METRICS = (*CLASS_METRICS, f"{ONE_CLASS}CLASS", *VALUE_METRICS)
 
 
 @dataclass(frozen=True)
@@ -15,6 +24,9 @@ class Task:
     because AutoGluon joins columns in the order of their names, which would put MNLI's hypothesis before its premise.
     ``metrics[0]`` is the headline, the one that the distillation ratio is quoted for. ``unlabelled_splits`` are those
     whose labels GLUE keeps secret; no model is scored on them.
+
+    Rows may lack one of their texts where ``texts_may_be_empty``, but not all. Of three or more columns, all but the
+    first are one text to the models.
 
     Column names are the hub's. Where the files of the official archive have others, ``archive_columns`` pairs each
     with the hub's; where they have no header line, ``archive_header`` names all columns.
@@ -32,6 +44,7 @@ class Task:
     unlabelled_splits: tuple[str, ...] = ()
     archive_columns: tuple[tuple[str, str], ...] = ()
     archive_header: tuple[str, ...] = ()
+    texts_may_be_empty: bool = False
 
     @property
     def is_regression(self) -> bool:
@@ -56,7 +69,7 @@ class Task:
     @property
     def model_columns(self) -> tuple[str, ...]:
         """The names under which the models see ``text_columns``."""
-        return ("sentence",) if len(self.text_columns) == 1 else ("sentence1", "sentence2")
+        return model_columns(len(self.text_columns))
 
     def test_set_name(self, test_set: str) -> str:
         """How messages call one of the test sets: by the task too, which has one called "test", or several."""
@@ -67,6 +80,11 @@ class Task:
         """Every split that a run reads."""
         tuning = (self.tuning_split,) if self.tuning_split else ()
         return ("train", *tuning, *(split for _, split in self.test_splits))
+
+
+def model_columns(texts: int) -> tuple[str, ...]:
+    """The names under which the models see so many columns of texts."""
+    return ("sentence",) if texts == 1 else ("sentence1", "sentence2")
 
 
 def _glue(name: str, *text_columns: str, **changes: Any) -> Task:
@@ -141,6 +159,50 @@ DEMO_TASK = Task(
     classes=("other_meaning", "same_meaning"),
     metrics=("accuracy", "f1"),
 )
+
+
+def own_task(
+    name: str, text_columns: Sequence[str], classes: Sequence[str], metric: str | None, *, has_validation: bool
+) -> Task:
+    """A task of the user's own rows.
+
+    :param classes: none for a regression.
+    :param metric: the headline; None for the usual one.
+    :raises UserError: when these labels have no such metric.
+    """
+    usual = ("accuracy", "f1_macro") if classes else ("rmse", "pearson")
+    if metric is not None:
+        check_own_metric(metric, CLASSIFICATION if classes else REGRESSION)
+        if metric == "roc_auc" and len(classes) != 2:
+            raise UserError(f"--metric roc_auc: needs two classes, the labels have {len(classes)}; use f1_macro")
+        of_class = metric.removeprefix(ONE_CLASS)
+        if metric.startswith(ONE_CLASS) and of_class not in classes:
+            raise UserError(f"--metric {metric}: no training row is of class {of_class!r}; found {some_of(classes)}")
+    return Task(
+        name=name,
+        hub_id="",
+        config=name,
+        text_columns=tuple(text_columns),
+        classes=tuple(classes),
+        metrics=usual if metric is None else tuple(dict.fromkeys((metric, usual[0]))),
+        tuning_split="validation" if has_validation else None,
+        test_splits=(("test", "test"),),
+        texts_may_be_empty=True,
+    )
+
+
+def check_own_metric(metric: str, problem_type: str | None) -> None:
+    """Refuse what is no metric, or none of this kind of label.
+
+    :param problem_type: None if it is not known yet.
+    :raises UserError: that names those that there are.
+    """
+    of_classes = metric in CLASS_METRICS or (metric.startswith(ONE_CLASS) and metric != ONE_CLASS)
+    if not of_classes and metric not in VALUE_METRICS:
+        raise UserError(f"--metric {metric}: needs one of {', '.join(OWN_METRICS)}")
+    if problem_type is not None and of_classes != (problem_type == CLASSIFICATION):
+        valid = (*CLASS_METRICS, f"{ONE_CLASS}CLASS") if problem_type == CLASSIFICATION else VALUE_METRICS
+        raise UserError(f"--metric {metric}: is not for {problem_type}; needs one of {', '.join(valid)}")
 
 
 def pawsx_task(language: str) -> Task:

@@ -70,7 +70,7 @@ def leave_run(
     context = RunContext(
         settings,
         task,
-        Splits(fold, fold, tests, fingerprint=f"{len(frame)} rows"),
+        Splits(task, fold, fold, tests, fingerprint=f"{len(frame)} rows"),
         *(Checkpoint(Path(str(model)), f"of {model}", 1) for model in (settings.teacher_model, settings.student_model)),
         Device(0, "32", "CPU", 1),
         started=0.0,

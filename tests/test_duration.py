@@ -31,7 +31,7 @@ def context(checkpoints: Path, folder: Path, **settings: Any) -> RunContext:
     return RunContext(
         make_settings(**(short | places | settings)),
         RTE,
-        Splits(data, data, {"test": FRAME[100:150]}, ""),
+        Splits(RTE, data, data, {"test": FRAME[100:150]}, ""),
         *(Checkpoint(checkpoints / role, role, 1, max_tokens=64) for role in ("teacher", "student")),
         CPU,
         started=0.0,

@@ -28,7 +28,7 @@ def numbered(count: int, what: str = "row") -> list[tuple[str, str]]:
 
 def splits(train: pd.DataFrame, validation: pd.DataFrame, **tests: pd.DataFrame) -> Splits:
     data = TrainValidation(train, validation)
-    return Splits(data, data, tests, "")
+    return Splits(RTE, data, data, tests, "")
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -51,7 +51,9 @@ def test_rows_of_another_validation_split_are_not_called_training_rows(caplog):
 
 def test_rows_that_the_teacher_alone_was_trained_on_count_too(caplog):
     teacher, student = (TrainValidation(pairs(*rows), pairs(("v", "w"))) for rows in ([("a", "b")], [("c", "d")]))
-    row_checks.warn_about_rows(Splits(teacher, student, {"en": pairs(("a", "b"))}, ""), pawsx_task("en"))
+    row_checks.warn_about_rows(
+        Splits(pawsx_task("en"), teacher, student, {"en": pairs(("a", "b"))}, ""), pawsx_task("en")
+    )
     assert said(caplog) == ["1 of 1 test rows of pawsx en are training rows too: scores on them say little"]
 
 

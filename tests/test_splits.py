@@ -8,7 +8,8 @@ import pytest
 
 from automm_distill.errors import UserError
 from automm_distill.inputs.rows.cleaning import clean
-from automm_distill.inputs.rows.splits import TrainValidation, cut, hold_out, load_splits
+from automm_distill.inputs.rows.splits import TrainValidation, hold_out, load_splits
+from automm_distill.inputs.rows.subsets import cut
 from automm_distill.tasks import GLUE_TASKS
 
 from .conftest import make_settings, write_splits

@@ -179,12 +179,12 @@ def rows(*texts: str) -> TrainValidation:
     ],
 )
 def test_training_rows_are_the_teachers_among_the_students(of_teacher, of_student, chosen, whose):
-    found, of = training_rows(Splits(rows(*of_teacher), rows(*of_student), {}, ""), RTE)
+    found, of = training_rows(Splits(RTE, rows(*of_teacher), rows(*of_student), {}, ""), RTE)
     assert ("".join(sorted(found["sentence1"])), of) == (chosen, whose)
 
 
 def test_training_rows_are_a_sample_that_is_always_the_same():
     fold = rows(*map(str, range(5000)))
-    found, again = (training_rows(Splits(fold, fold, {}, ""), RTE)[0] for _ in range(2))
+    found, again = (training_rows(Splits(RTE, fold, fold, {}, ""), RTE)[0] for _ in range(2))
     assert found["sentence1"].nunique() == 2000
     assert found.equals(again)

@@ -201,7 +201,7 @@ def test_folder_without_rows_is_refused_with_what_it_has(tmp_path, datasets_fold
     (tmp_path / "none" / "train").mkdir(parents=True)
     (tmp_path / "none" / "notes.md").write_text("no rows")
     with pytest.raises(
-        UserError, match=r"^--unlabelled_path .*/none: has no file of rows .*; found notes\.md, train/$"
+        UserError, match=r"^--unlabelled_path: .*/none: has no file of rows .*; found notes\.md, train/$"
     ):
         load(datasets_folder, tmp_path / "none")
 
@@ -209,7 +209,9 @@ def test_folder_without_rows_is_refused_with_what_it_has(tmp_path, datasets_fold
 def test_saved_folder_of_several_splits_is_not_one(tmp_path, datasets_folder):
     rows = datasets.Dataset.from_pandas(NEW[COLUMNS], preserve_index=False)
     datasets.DatasetDict({"train": rows}).save_to_disk(tmp_path / "all")
-    with pytest.raises(UserError, match=r"^--unlabelled_path .*/all: is a save_to_disk folder of several splits; name"):
+    with pytest.raises(
+        UserError, match=r"^--unlabelled_path: .*/all: is a save_to_disk folder of several splits; name"
+    ):
         load(datasets_folder, tmp_path / "all")
     assert load(datasets_folder, tmp_path / "all" / "train").unlabelled_count == 60
 
@@ -265,9 +267,9 @@ def test_texts_and_number_of_unlabelled_rows_are_known_before_training(tmp_path,
     odd.to_parquet(tmp_path / "rows.parquet")
     tried = {}
 
-    def check(flag, name, path, texts):
+    def check(flag, name, path, texts, limit):
         tried[flag] = texts
-        return check_checkpoint(flag, name, path, texts)
+        return check_checkpoint(flag, name, path, texts, limit)
 
     context = preflight(make_settings(**flags, unlabelled_path=(str(tmp_path / "rows.parquet"),)), check=check)
     for flag in ("--teacher_model", "--student_model"):
@@ -294,7 +296,7 @@ def test_unlabelled_rows_that_a_model_cuts_are_counted(checkpoints, caplog):
     caplog.set_level("INFO", logger="automm_distill")
     data = TrainValidation(SENTENCES[:10], SENTENCES[10:20])
     long = NEW.assign(sentence1=[*NEW["sentence1"][:45], *["the pilot " * 40] * 15])
-    splits = Splits(data, data, {"test": NEW}, "", long)
+    splits = Splits(GLUE_TASKS["rte"], data, data, {"test": NEW}, "", long)
     model = Checkpoint(checkpoints / "student", "", 1, max_tokens=64)
     tell_of_cut_rows(splits, GLUE_TASKS["rte"], {"student": model})
     assert caplog.messages == [

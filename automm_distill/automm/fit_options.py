@@ -124,7 +124,7 @@ def fit_options(
         "env.accelerator": device.accelerator,
         "env.precision": PRECISION_NAMES[device.precision],
     }
-    if max_tokens < AUTOGLUON_MAX_TOKENS:
+    if max_tokens != AUTOGLUON_MAX_TOKENS:
         hyperparameters["model.hf_text.max_text_len"] = max_tokens
     return FitOptions(
         role=role,

@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from automm_distill.defaults import with_defaults
 from automm_distill.export_formats import HF, INT8, LATENCY, TITLES
 from automm_distill.export_table import sentence, signed_points, table
 from automm_distill.flag import Flag
+from automm_distill.inputs.rows.own_sources import hub_id
 from automm_distill.layer_choice import student_name
 from automm_distill.settings import DATA, DISTILLATION, MACHINE, TRAINING, flags_of
-from automm_distill.tasks import DEMO_TASK, GLUE_TASKS, Task, pawsx_task
+from automm_distill.tasks import DEMO_TASK, GLUE_TASKS, Task, own_task, pawsx_task
 from automm_distill.text_table import TextTable, as_markdown
 
 FILE = "README.md"
@@ -50,12 +52,13 @@ def command(row: Row) -> str:
 
 def _header(form: str, row: Row) -> dict[str, Any]:
     settings, task = row["settings"], _task(row)
+    data = task.hub_id or ("generated" if row["demonstration"] else task.name)
     base = short_name(settings["student_model"] or settings["teacher_model"])
     scores = row["export"]["forms"][form]["scores"]
     results = [
         {
             "task": {"type": "text-classification"},
-            "dataset": {"type": task.hub_id or "generated", "name": f"{row['task']}, {test_set}"},
+            "dataset": {"type": data, "name": f"{row['task']}, {test_set}"},
             "metrics": [
                 {"type": _METRICS.get(metric, metric), "value": round(value, 4)}
                 for metric, value in metrics.items()
@@ -65,7 +68,7 @@ def _header(form: str, row: Row) -> dict[str, Any]:
         for test_set, metrics in scores.items()
     ]
     return {
-        "language": _languages(row),
+        **({"language": languages} if (languages := _languages(row)) else {}),
         "library_name": "transformers" if form == HF else "onnx",
         "pipeline_tag": "text-classification",
         "tags": ["text-classification", "knowledge-distillation", *([] if form == HF else ["onnx"])]
@@ -204,7 +207,11 @@ def _made(row: Row, found: Row) -> str:
 
 
 def _limits(form: str, row: Row, task: Task, found: Row) -> Iterator[str]:
-    yield f"Texts like those of {row['task']} ({', '.join(_languages(row))}); others were not tried."
+    languages = f" ({', '.join(_languages(row))})" if _languages(row) else ""
+    yield f"Texts like those of {row['task']}{languages}; others were not tried."
+    if len(task.text_columns) > 2:
+        second = " and ".join(f"`{column}`" for column in task.text_columns[1:])
+        yield f"The second text is {second}, one below the other."
     yield f"Rows of up to {found['max_tokens']} tokens; what is longer is cut, the longer text first."
     if task.unlabelled_splits:
         yield "The test rows are the public validation split, where the benchmark keeps its test labels to itself."
@@ -255,6 +262,8 @@ def _spelled(value: Any, declared: Flag) -> str:
 
 
 def _languages(row: Row) -> list[str]:
+    if row["settings"]["benchmark"] == "own":
+        return []  # nobody has said
     side = "teacher" if row["export"]["role"] == "teacher" else "student"
     return list(row["settings"].get(f"pawsx_{side}_tasks") or ["en"])
 
@@ -272,6 +281,9 @@ def _task(row: Row) -> Task:
     settings = row["settings"]
     if settings["benchmark"] == "pawsx":
         return pawsx_task(settings["pawsx_student_tasks"][0])
+    if settings["benchmark"] == "own":
+        task = own_task(row["task"], settings["text_columns"], row["classes"], settings["metric"], has_validation=False)
+        return replace(task, hub_id=hub_id(settings["train_path"]) or "")
     return DEMO_TASK if settings["demo"] else GLUE_TASKS[settings["glue_task"]]
 
 

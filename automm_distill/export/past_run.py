@@ -11,9 +11,11 @@ from automm_distill.automm import Predictor
 from automm_distill.errors import UserError
 from automm_distill.export.source import Source
 from automm_distill.inputs import demo
+from automm_distill.inputs.rows import own_sources
 from automm_distill.inputs.rows.splits import Splits, load_splits
 from automm_distill.results import RESULTS, read_rows
 from automm_distill.settings import Settings
+from automm_distill.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def find_run(folder: Path, dataset_path: str | None) -> PastRun:
     }
     if dataset_path is not None:
         values["dataset_path"] = dataset_path
+        values |= own_sources.moved(values, Path(dataset_path))
     return PastRun(folder, row, Settings(**{name: value for name, value in values.items() if name in known}))
 
 
@@ -69,12 +72,11 @@ def opened(run: PastRun, role: str, *, with_teacher: bool) -> Iterator[Source]:
                     raise cache.NotAvailable(f"no {automm.WEIGHT_FILES[0]} in {path}")
                 if name != "student":
                     in_use.enter_context(_in_use(path))
-                models[name] = _load(path, name, run)
+                models[name] = _load(path, name, splits.task)
             except cache.NotAvailable as error:
                 if name == role:
                     raise UserError(f"{run.folder}: its {role} is not available ({error})") from error
-        settings = run.settings
-        yield Source(role, models, settings.tasks[0], splits, pool=settings.benchmark == "pawsx")
+        yield Source(role, models, splits.task, splits, pool=run.settings.benchmark == "pawsx")
 
 
 def _path(run: PastRun, role: str) -> Path:
@@ -86,9 +88,9 @@ def _path(run: PastRun, role: str) -> Path:
     return Path(run.row["training"][role]["path"])
 
 
-def _load(path: Path, role: str, run: PastRun) -> Predictor:
+def _load(path: Path, role: str, task: Task) -> Predictor:
     def load(folder: Path, _: Mapping[str, Any]) -> Predictor:
-        return automm.load(folder, run.settings.tasks[0], verbosity="quiet")
+        return automm.load(folder, task, verbosity="quiet")
 
     return load(path, {}) if role == "student" else cache.load_now(path, load)
 

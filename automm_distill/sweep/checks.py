@@ -69,12 +69,17 @@ def check(trials: Sequence[Trial], *, on_cluster: bool) -> list[CheckedTrial]:
                 trials[number].settings.precision if on_cluster else context.device.precision,
                 None if on_cluster else context.device.num_gpus,
                 estimate_peak(context, on_gpu=trials[number].settings.num_gpu > 0),
-                planned_row(context) | {"settings": asdict(trials[number].settings)},
+                planned_row(context) | {"settings": asdict(_as_asked(context.settings, trials[number].settings))},
             )
     by_run: dict[tuple[str, str], CheckedTrial] = {}
     for _, each in sorted(checked.items()):
         by_run.setdefault((each.identity, each.precision), each)
     return list(by_run.values())
+
+
+def _as_asked(settings: Settings, asked: Settings) -> Settings:
+    """What the rows made of the settings, with the device that was asked for."""
+    return replace(settings, num_gpu=asked.num_gpu, precision=asked.precision)
 
 
 def pending(trials: Iterable[CheckedTrial]) -> list[CheckedTrial]:

@@ -32,11 +32,12 @@ _FEW_TOKENS = 1000  # tokens of a tokenizer that is made for letters or bytes
 log = logging.getLogger(__name__)
 
 
-def check_checkpoint(flag: str, name: str, folder: Path, texts: Sequence[str]) -> int:
+def check_checkpoint(flag: str, name: str, folder: Path, texts: Sequence[str], limit: int | None = None) -> int:
     """Open the checkpoint in ``folder`` and read a row with it.
 
     :param flag: the command-line flag that ``name`` came from, for messages.
     :param texts: some of those that it will be trained on.
+    :param limit: as in :func:`longest_row`.
     :return: the longest row that it takes, in tokens.
     :raises UserError: when AutoGluon could not train it, or would train it on nothing.
     """
@@ -47,7 +48,7 @@ def check_checkpoint(flag: str, name: str, folder: Path, texts: Sequence[str]) -
     content = _tokenize(where, tokenizer, texts)
     _require_embeddings(where, network, tokenizer)
     with refusing(where, "no saying how long its rows may be"):
-        max_tokens = longest_row(config, network, tokenizer)
+        max_tokens = longest_row(config, network, tokenizer, limit)
     if max_tokens < _FEWEST_TOKENS:
         raise UserError(
             f"{where}: AutoGluon would cut its rows to {max_tokens} tokens (by config.json), which is too few; "
@@ -57,13 +58,14 @@ def check_checkpoint(flag: str, name: str, folder: Path, texts: Sequence[str]) -
     return max_tokens
 
 
-def longest_row(config: Any, network: Any, tokenizer: Any) -> int:
-    """Tokens of the longest row: as many as AutoGluon takes, but no more than the network has positions for.
+def longest_row(config: Any, network: Any, tokenizer: Any, limit: int | None = None) -> int:
+    """Tokens of the longest row: as many as are wanted, but no more than the network has positions for.
 
     AutoGluon (models/utils.py:1119) takes ``max_position_embeddings``. RoBERTa and its kin count positions from
     ``padding_idx + 1`` (transformers, create_position_ids_from_input_ids): the first ones are never a token's.
 
     :param network: with or without weights.
+    :param limit: as many as are wanted; None for as many as AutoGluon takes.
     """
     declared = getattr(config, "max_position_embeddings", tokenizer.model_max_length)
     if getattr(config, "relative_attention", False) or "relative" in getattr(config, "position_embedding_type", ""):
@@ -73,7 +75,7 @@ def longest_row(config: Any, network: Any, tokenizer: Any) -> int:
         for name, module in network.named_modules()
         if "position" in name and getattr(module, "padding_idx", None) is not None
     ]
-    return int(min(AUTOGLUON_MAX_TOKENS, declared, *counted_from_padding))
+    return int(min(limit or AUTOGLUON_MAX_TOKENS, declared, *counted_from_padding))
 
 
 def load_network(folder: Path) -> tuple[Any, Mapping[str, Any]]:

@@ -12,7 +12,7 @@ import pandas as pd
 from automm_distill.errors import UserError, some_of
 from automm_distill.inputs.rows.file_kinds import unusable_text
 from automm_distill.inputs.rows.row_ids import row_ids
-from automm_distill.tasks import Task
+from automm_distill.tasks import Task, model_columns
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ def clean(raw: pd.DataFrame, task: Task, where: str) -> pd.DataFrame:
         left.
     """
     raw = _with_hub_names(raw, task).reset_index(drop=True)
-    _require_columns(raw, [*task.text_columns, "label"], where)
-    texts = _model_texts(raw, task, where)
+    require_columns(raw, [*task.text_columns, "label"], where)
+    texts = model_texts(raw, task.text_columns, where)
     labels = _labels(raw["label"], task, where)
 
     unlabelled = labels.isna()
@@ -59,11 +59,11 @@ def clean_unlabelled(raw: pd.DataFrame, task: Task, where: str) -> pd.DataFrame:
     :raises UserError: on a missing column, a value that is no text, or no row left.
     """
     raw = _with_hub_names(raw, task)
-    if not set(task.text_columns) & set(raw.columns):
+    if not set(task.text_columns) & set(raw.columns) and len(task.model_columns) == len(task.text_columns):
         raw = raw.rename(columns=dict(zip(task.model_columns, task.text_columns, strict=True)))
     raw = raw.reset_index(drop=True)
-    _require_columns(raw, task.text_columns, where)
-    texts = _model_texts(raw, task, where)
+    require_columns(raw, task.text_columns, where)
+    texts = model_texts(raw, task.text_columns, where)
     textless = _lacks_text(texts, task)
     if textless.any():
         log.info("%s: dropped %s of %s rows without text", where, f"{textless.sum():,}", f"{len(raw):,}")
@@ -101,7 +101,7 @@ def _with_hub_names(raw: pd.DataFrame, task: Task) -> pd.DataFrame:
     return raw.rename(columns=names)
 
 
-def _require_columns(raw: pd.DataFrame, columns: Sequence[str], where: str) -> None:
+def require_columns(raw: pd.DataFrame, columns: Sequence[str], where: str) -> None:
     found = list(map(str, raw.columns))
     for column in columns:
         if found.count(column) > 1:
@@ -113,18 +113,30 @@ def _require_columns(raw: pd.DataFrame, columns: Sequence[str], where: str) -> N
             raise UserError(f"{where}: column {column!r} is missing; found {some_of(found) or 'none'}{hint}")
 
 
-def _model_texts(raw: pd.DataFrame, task: Task, where: str) -> pd.DataFrame:
-    """The texts under the names that the models see."""
-    columns = zip(task.model_columns, task.text_columns, strict=True)
-    return pd.DataFrame({column: _texts(raw[source], where) for column, source in columns})
+def model_texts(raw: pd.DataFrame, text_columns: Sequence[str], where: str) -> pd.DataFrame:
+    """The texts under the names that the models see.
+
+    Of three columns or more, the second is all but the first, one text below the other: so every form of a model reads
+    the same, however it joins columns.
+    """
+    texts = [_texts(raw[column], where) for column in text_columns]
+    if len(texts) > 2:
+        rows = zip(*texts[1:], strict=True)
+        joined = ["\n".join(text for text in row if text.strip()) for row in rows]
+        texts = [texts[0], pd.Series(joined, index=raw.index, dtype=object)]
+    return pd.DataFrame(dict(zip(model_columns(len(text_columns)), texts, strict=True)))
+
+
+def lacks_text(texts: pd.DataFrame, *, may_be_empty: bool) -> pd.Series:
+    """Whether one of a row's texts is empty; where they may be, whether all are."""
+    blank = texts.apply(lambda text: text.str.strip() == "")
+    return blank.all(axis=1) if may_be_empty else blank.any(axis=1)
 
 
 def _lacks_text(texts: pd.DataFrame, task: Task) -> pd.Series:
-    """Whether one of a row's texts is empty, or was never translated."""
-    blank = texts.apply(lambda text: text.str.strip() == "")
-    if task.name == "pawsx":
-        blank |= texts == NO_TRANSLATION
-    return blank.any(axis=1)
+    """The same, or whether one was never translated."""
+    lacking = lacks_text(texts, may_be_empty=task.texts_may_be_empty)
+    return lacking | (texts == NO_TRANSLATION).any(axis=1) if task.name == "pawsx" else lacking
 
 
 def _texts(column: pd.Series, where: str) -> pd.Series:

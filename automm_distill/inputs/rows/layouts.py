@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from automm_distill.errors import UserError, some_of
+from automm_distill.errors import RowFileError, some_of
 from automm_distill.inputs.rows import msrp
 from automm_distill.inputs.rows.row_files import FORMATS
 from automm_distill.inputs.rows.saved_datasets import is_saved, saved_config
@@ -42,7 +42,7 @@ def find_folder(folder: Path, task: Task) -> Path | None:
     It is a folder in ``folder`` that is called like the configuration, whatever its letters and hyphens (SST-2), or
     else ``folder`` itself, or else a folder one level deeper, as in an unpacked archive.
 
-    :raises UserError: when ``folder`` cannot be read, holds rows of who knows what, or several folders may be meant.
+    :raises RowFileError: when ``folder`` cannot be read, holds rows of who knows what, or several folders may be meant.
     """
     if not folder.exists():
         return None
@@ -57,14 +57,12 @@ def find_folder(folder: Path, task: Task) -> Path | None:
             if config
             else f"rows ({_content(folder)}), but its name is not that task's"
         )
-        raise UserError(
-            f"--dataset_path: {folder} holds {what}; put those of {task.config} into {folder / task.config}"
-        )
+        raise RowFileError(f"{folder} holds {what}; put those of {task.config} into {folder / task.config}")
     if not named:
         below = chain.from_iterable(_folders(path) for path in _folders(folder) if os.access(path, os.R_OK | os.X_OK))
         named = [path for path in below if _is_called(path, task) and _holds_rows(path)]
         if len(named) > 1:
-            raise UserError(f"--dataset_path {folder}: is it {' or '.join(map(str, named))}? Give the folder above one")
+            raise RowFileError(f"{folder}: is it {' or '.join(map(str, named))}? Give the folder above one")
     named.sort(key=lambda path: path.name != task.config)
     if len(named) > 1:
         log.warning("%s is read, and not %s", named[0], " or ".join(map(str, named[1:])))
@@ -78,13 +76,13 @@ def find_split(local: Path, split: str) -> list[Path]:
     ``save_to_disk`` folder, then by the order of ``FORMATS``.
 
     :param local: the folder of a configuration; the files may be in its subfolder ``data``, as on the hub.
-    :raises UserError: when there is none, or a shard is missing.
+    :raises RowFileError: when there is none, or a shard is missing.
     """
     sources = _sources(local, split) or _sources(local / "data", split)
     if not sources:
         names = SPLIT_NAMES.get(split, (split,))
-        raise UserError(
-            f"--dataset_path: split {split!r} is missing in {local}: needs {' or '.join(names)}, one file "
+        raise RowFileError(
+            f"split {split!r} is missing in {local}: needs {' or '.join(names)}, one file "
             f"({', '.join(FORMATS)}), shards of it, or a save_to_disk folder; found {_content(local)}"
         )
     (_, files), *others = sorted(sources.items())
@@ -93,9 +91,7 @@ def find_split(local: Path, split: str) -> list[Path]:
         log.warning("%s: split %r is there more than once: %s is read, not %s", local, split, _some_name(files), unread)
     for path in files:
         if not path.exists():
-            raise UserError(
-                f"--dataset_path: {path} is a link to {path.readlink()}, which does not exist; copy links with cp -L"
-            )
+            raise RowFileError(f"{path} is a link to {path.readlink()}, which does not exist; copy links with cp -L")
     return _in_order(files) if len(files) > 1 or _SHARD.fullmatch(_without_suffix(files[0])) else files
 
 
@@ -146,11 +142,11 @@ def _named_files(place: Path, names: Sequence[str]) -> dict[Rank, list[Path]]:
 def _in_order(files: list[Path]) -> list[Path]:
     """The shards by their number.
 
-    :raises UserError: when one is missing or there twice, or they are of different formats.
+    :raises RowFileError: when one is missing or there twice, or they are of different formats.
     """
     formats = sorted({FORMATS[_format(path)] for path in files})
     if len(formats) > 1:
-        raise UserError(f"--dataset_path: {files[0].parent} has files in several formats: {', '.join(formats)}")
+        raise RowFileError(f"{files[0].parent} has files in several formats: {', '.join(formats)}")
     stems = [_without_suffix(path) for path in files]
     shards = [_SHARD.fullmatch(stem) for stem in stems]
     if all(shards):
@@ -163,8 +159,8 @@ def _in_order(files: list[Path]) -> list[Path]:
     for number in range(max(counts)):
         if numbers.count(number) != 1:
             state = "missing" if number not in numbers else "there more than once"
-            raise UserError(
-                f"--dataset_path: {files[0].parent}: shard {number} of {max(counts)} (counted from 0) of "
+            raise RowFileError(
+                f"{files[0].parent}: shard {number} of {max(counts)} (counted from 0) of "
                 f"{_some_name(sorted(files))} is {state}"
             )
     return [path for _, path in sorted(zip(numbers, files, strict=True))]
@@ -214,7 +210,7 @@ def _visible(folder: Path) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
-        raise UserError(f"--dataset_path: {folder} cannot be read: {error.strerror}") from error
+        raise RowFileError(f"{folder} cannot be read: {error.strerror}") from error
 
 
 def _content(folder: Path) -> str:

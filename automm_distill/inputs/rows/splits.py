@@ -7,15 +7,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from automm_distill.errors import UserError
-from automm_distill.inputs.rows import unlabelled
+from automm_distill.inputs.rows import own_task, unlabelled
 from automm_distill.inputs.rows.cleaning import clean, warn_if_names_meet_numbers
 from automm_distill.inputs.rows.raw_rows import read_splits
 from automm_distill.inputs.rows.row_ids import separate_unrelated
+from automm_distill.inputs.rows.subsets import cut
 from automm_distill.settings import REST, Settings
 from automm_distill.tasks import Task
 
@@ -44,13 +44,16 @@ class TrainValidation:
 
 @dataclass(frozen=True)
 class Splits:
-    """All rows of a run. Teacher and student share their training rows unless their languages differ.
+    """All rows of a run, and the task that they are of; in several languages, that of the first.
+
+    Teacher and student share their training rows unless their languages differ.
 
     ``fingerprint`` is a hash of every row that was read, before any were cut or held out: the same for every seed.
     ``unlabelled`` are more rows for the student, with ``id`` and the task's ``model_columns``; None where none were
     asked for. ``left_out`` says how many of them were not taken, for what.
     """
 
+    task: Task
     teacher: TrainValidation
     student: TrainValidation
     tests: Mapping[str, pd.DataFrame]
@@ -65,36 +68,52 @@ class Splits:
 
 
 def load_splits(settings: Settings, folder: Path) -> Splits:
-    """Read, clean, cut and split the rows of ``settings.tasks``.
+    """Read, clean, cut and split the rows that ``settings`` are about.
 
-    :param folder: where :func:`automm_distill.inputs.rows.raw_rows.read_splits` looks.
+    :param folder: where :func:`automm_distill.inputs.rows.raw_rows.read_splits` looks, or where the user's rows that
+        are on the hub are kept.
     :raises UserError: when rows are missing, malformed, or nothing is left of them.
     """
-    whole, fingerprint = (
-        _read_languages(settings, folder) if settings.benchmark == "pawsx" else _read_task(settings, folder)
-    )
+    load = {"glue": _load_task, "pawsx": _load_languages, "own": _load_own}[settings.benchmark]
+    splits, whole, kept = load(settings, folder)
+    return _with_unlabelled(splits, whole, kept, settings, folder) if settings.unlabelled_path else splits
+
+
+def _load_languages(settings: Settings, folder: Path) -> tuple[Splits, Rows, Rows]:
+    """PAWS-X's, with all rows that were read, and those that are left by the limits."""
+    whole, fingerprint = _read_languages(settings, folder)
     rows = {task.config: _cut_all(whole[task.config], task, settings) for task in settings.tasks}
-    if settings.benchmark == "pawsx":
-        tests = {language: rows[language]["test"] for language in settings.pawsx_student_tasks}
-        teacher = _join(rows, settings.pawsx_teacher_tasks)
-        same = settings.pawsx_teacher_tasks == settings.pawsx_student_tasks
-        student = teacher if same else _join(rows, settings.pawsx_student_tasks)
+    tests = {language: rows[language]["test"] for language in settings.pawsx_student_tasks}
+    teacher = _join(rows, settings.pawsx_teacher_tasks)
+    same = settings.pawsx_teacher_tasks == settings.pawsx_student_tasks
+    student = teacher if same else _join(rows, settings.pawsx_student_tasks)
+    return Splits(settings.tasks[0], teacher, student, tests, fingerprint), whole, rows
+
+
+def _load_task(settings: Settings, folder: Path) -> tuple[Splits, Rows, Rows]:
+    """The same of a task of GLUE, or of the demo."""
+    (task,) = settings.tasks
+    frames, fingerprint = _read(task, task.splits, folder)
+    rows = _cut_all(frames, task, settings)
+    tests = {name: rows[split] for name, split in task.test_splits}
+    data = hold_out(rows["train"], task, settings.seed)
+    return Splits(task, data, data, tests, fingerprint), {task.config: frames}, {task.config: rows}
+
+
+def _load_own(settings: Settings, folder: Path) -> tuple[Splits, Rows, Rows]:
+    """The same of the user's rows."""
+    found = own_task.load(settings, folder)
+    task, rows = found.task, found.kept
+    if task.tuning_split is None:
+        data = hold_out_frequent(rows["train"], task, settings.seed)
     else:
-        (task,) = settings.tasks
-        tests = {name: rows[task.config][split] for name, split in task.test_splits}
-        student = teacher = hold_out(rows[task.config]["train"], task, settings.seed)
-    splits = Splits(teacher, student, tests, fingerprint)
-    return _with_unlabelled(splits, whole, rows, settings, folder) if settings.unlabelled_path else splits
-
-
-def cut(frame: pd.DataFrame, rows: int | None, seed: int) -> pd.DataFrame:
-    """A random choice of ``rows`` rows in their order; the same ids are chosen in every language."""
-    if rows is None or len(frame) <= rows:
-        return frame
-    key = f"{seed:016d}"[-16:]
-    rank = pd.util.hash_array(frame["id"].to_numpy(dtype=object), hash_key=key, categorize=False)
-    chosen = np.sort(np.argsort(rank, kind="stable")[:rows])
-    return frame.iloc[chosen].reset_index(drop=True)
+        data = TrainValidation(rows["train"], rows[task.tuning_split])
+    if task.is_regression:
+        for part, what in ((data.train, "train"), (data.validation, "hold-out")):
+            _refuse_constant_labels(part["label"], task, f"{task.config}/{what}")
+    tests = {name: rows[split] for name, split in task.test_splits}
+    splits = Splits(task, data, data, tests, found.fingerprint)
+    return splits, {task.config: found.whole}, {task.config: rows}
 
 
 def hold_out(frame: pd.DataFrame, task: Task, seed: int) -> TrainValidation:
@@ -105,9 +124,7 @@ def hold_out(frame: pd.DataFrame, task: Task, seed: int) -> TrainValidation:
 
     :raises UserError: when there are too few rows for that.
     """
-    n = len(frame)
-    share = max(0.1, min(0.2, 500 / n)) if n < 5000 else max(0.01, min(0.1, 2500 / n))
-    size = max(1, round(n * share))
+    n, size = len(frame), _hold_out_size(len(frame))
     strata = frame["label"]
     if task.is_regression:
         strata = _quantiles(strata, max(1, min(10, size // 2)))
@@ -127,6 +144,41 @@ def hold_out(frame: pd.DataFrame, task: Task, seed: int) -> TrainValidation:
     return TrainValidation(train.reset_index(drop=True), validation.reset_index(drop=True))
 
 
+def hold_out_frequent(frame: pd.DataFrame, task: Task, seed: int) -> TrainValidation:
+    """The same where classes may be many or rare: every class is trained on, and some are not in the hold-out.
+
+    :raises UserError: when nothing is left for the hold-out.
+    """
+    if task.is_regression:
+        return hold_out(frame, task, seed)
+    counts = frame["label"].value_counts()
+    repeated = frame["label"].isin(counts.index[counts > 1])
+    if not repeated.any():
+        raise UserError(
+            f"{task.config}/train: all {len(frame):,} rows are of different classes, which leaves none for a hold-out; "
+            "more rows help, or --validation_path"
+        )
+    if (counts > 1).sum() <= _hold_out_size(int(repeated.sum())):
+        parts = hold_out(frame[repeated], task, seed)
+        train, validation = pd.concat([parts.train, frame[~repeated]], ignore_index=True), parts.validation
+    else:  # too few rows to hold out one of each class
+        shuffled = frame.sample(frac=1, random_state=seed)
+        chosen = shuffled[shuffled["label"].duplicated()][: _hold_out_size(len(frame))]
+        train, validation = shuffled.drop(chosen.index).reset_index(drop=True), chosen.reset_index(drop=True)
+    absent = len(counts) - validation["label"].nunique()
+    if absent:
+        log.warning(
+            "%s/train: %s of %s classes have too few rows to be in the hold-out",
+            *(task.config, f"{absent:,}", f"{len(counts):,}"),
+        )
+    return TrainValidation(train, validation)
+
+
+def _hold_out_size(rows: int) -> int:
+    share = max(0.1, min(0.2, 500 / rows)) if rows < 5000 else max(0.01, min(0.1, 2500 / rows))
+    return max(1, round(rows * share))
+
+
 def _quantiles(labels: pd.Series, most: int) -> pd.Series:
     """In which of up to ``most`` quantiles each label lies: fewer where one would hold a single row."""
     quantiles = pd.qcut(labels, most, labels=False, duplicates="drop")
@@ -141,16 +193,18 @@ def _with_unlabelled(splits: Splits, whole: Rows, kept: Rows, settings: Settings
     :param whole: all rows that were read; ``kept``: those of them that are left by the limits.
     :raises UserError: when there are none, or they cannot be read.
     """
-    task = settings.tasks[0]
+    task = splits.task
     configs = settings.pawsx_student_tasks or (task.config,)
-    rows, fingerprint = unlabelled.read(settings, folder), splits.fingerprint
+    rows, fingerprint = unlabelled.read(settings.unlabelled_path, task, folder), splits.fingerprint
     if len(rows):  # the rest follows from settings and the other rows
         fingerprint = hashlib.sha256(repr((fingerprint, unlabelled.fingerprint(rows))).encode()).hexdigest()
     if REST in settings.unlabelled_path:
         rest = [_left_out(whole[config]["train"], kept[config]["train"]) for config in configs]
         if not any(map(len, rest)) and len(rows):
-            log.warning("--unlabelled_path %s: --max_train_rows leaves out no training row", REST)
+            log.warning("--unlabelled_path %s: no training row is left out or without a label", REST)
         rows = pd.concat([rows, *rest], ignore_index=True)[rows.columns]
+    if rows.empty and settings.benchmark == "own" and settings.max_train_rows is None:
+        raise UserError(f"--unlabelled_path {REST}: every training row has a label; give --max_train_rows, or a file")
     if rows.empty:
         raise UserError(
             f"--unlabelled_path {REST}: --max_train_rows {settings.max_train_rows} leaves out no training row; give "
@@ -187,13 +241,6 @@ def _read_languages(settings: Settings, folder: Path) -> tuple[Rows, str]:
     for language, frame in tests.items():
         rows[language]["test"] = frame
     return rows, hashlib.sha256(repr(fingerprints).encode()).hexdigest()
-
-
-def _read_task(settings: Settings, folder: Path) -> tuple[Rows, str]:
-    """All rows of a task of GLUE, and their fingerprint."""
-    (task,) = settings.tasks
-    frames, fingerprint = _read(task, task.splits, folder)
-    return {task.config: frames}, fingerprint
 
 
 def _read(task: Task, splits: Sequence[str], folder: Path) -> tuple[dict[str, pd.DataFrame], str]:

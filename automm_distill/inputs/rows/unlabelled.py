@@ -7,19 +7,19 @@ by.
 
 import hashlib
 import logging
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from automm_distill.errors import NoRowsError, UserError, blamed_on, some_of
+from automm_distill.errors import NoRowsError, UserError, blamed_on
 from automm_distill.inputs.rows.cleaning import clean_unlabelled
+from automm_distill.inputs.rows.places import files_of
 from automm_distill.inputs.rows.raw_rows import read_part, read_splits
-from automm_distill.inputs.rows.row_files import FORMATS
 from automm_distill.inputs.rows.row_texts import text_hashes
-from automm_distill.inputs.rows.saved_datasets import holds_splits, is_saved
-from automm_distill.settings import REST, TEST, Settings
+from automm_distill.settings import REST, TEST
 from automm_distill.tasks import Task
 
 FLAG = "--unlabelled_path"
@@ -27,18 +27,18 @@ FLAG = "--unlabelled_path"
 log = logging.getLogger(__name__)
 
 
-def read(settings: Settings, folder: Path) -> pd.DataFrame:
-    """The texts of ``settings.unlabelled_path`` but for ``rest``, cleaned, with repeats: the task's ``model_columns``.
+def read(places: Sequence[str], task: Task, folder: Path) -> pd.DataFrame:
+    """The texts of the places but for ``rest``, cleaned, with repeats: the task's ``model_columns``.
 
+    :param places: files, folders, and the words that ``--unlabelled_path`` knows.
     :param folder: where the test split is, see :func:`automm_distill.inputs.rows.raw_rows.read_splits`.
     :raises UserError: when there is no such file, or it cannot be read, or lacks a column.
     """
-    task = settings.tasks[0]
     parts = [pd.DataFrame(columns=list(task.model_columns), dtype=object)]
-    if TEST in settings.unlabelled_path:
+    if TEST in places:
         for split, raw in read_splits(folder, task, task.unlabelled_splits).items():
             parts.append(clean_unlabelled(raw, task, f"{task.config}/{split}"))
-    for place in settings.unlabelled_path:
+    for place in places:
         if place not in (TEST, REST):
             parts += _read_place(Path(place), task)
     return pd.concat(parts, ignore_index=True)
@@ -86,36 +86,17 @@ def without_known(
 def _read_place(place: Path, task: Task) -> list[pd.DataFrame]:
     """The rows of a file, of a folder of ``save_to_disk``, or of all files in a folder."""
     parts, empty = [], []
+    if not os.path.lexists(place):
+        raise UserError(f"{FLAG} {place}: is neither a file nor a folder, nor one of the words {TEST} and {REST}")
     with blamed_on(FLAG):
-        for path in _files(place):
+        for path in files_of(place):
             try:
-                parts.append(clean_unlabelled(read_part(path, task), task, f"{FLAG} {path}"))
+                parts.append(clean_unlabelled(read_part(path, task.archive_header), task, f"{FLAG} {path}"))
             except NoRowsError as error:  # of some shards, as Spark writes them
                 empty.append(error)
         if not parts:
             raise empty[0]
     return parts
-
-
-def _files(place: Path) -> list[Path]:
-    """
-    :raises UserError: when there are none.
-    """
-    try:
-        if not place.exists():
-            raise UserError(f"{FLAG} {place}: is neither a file nor a folder, nor one of the words {TEST} and {REST}")
-        if not place.is_dir() or is_saved(place):
-            return [place]
-        if holds_splits(place):
-            raise UserError(f"{FLAG} {place}: is a save_to_disk folder of several splits; name the folder of one")
-        visible = sorted(path for path in place.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise UserError(f"{FLAG} {place}: cannot be read: {error.strerror}") from error
-    files = [path for path in visible if path.name.lower().endswith(FORMATS) and not path.is_dir()]
-    if not files:
-        found = some_of(f"{path.name}/" if path.is_dir() else path.name for path in visible)
-        raise UserError(f"{FLAG} {place}: has no file of rows ({', '.join(FORMATS)}); found {found or 'nothing'}")
-    return files
 
 
 def _exact_hashes(texts: pd.DataFrame) -> np.ndarray:
