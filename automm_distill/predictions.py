@@ -24,6 +24,8 @@ def write_predictions(
         frame = rows[["id", "label"]].copy()
         frame.insert(0, "test_set", name)
         for role, output in outputs.items():
+            if name not in output:  # of a teacher that is a file without these rows
+                continue
             frame[role] = predicted_labels(output[name])
             if output[name].ndim == 2:
                 frame[f"{role}_probabilities"] = list(output[name].astype(np.float32))

@@ -57,13 +57,14 @@ def check_checkpoint(flag: str, name: str, folder: Path, texts: Sequence[str]) -
     return max_tokens
 
 
-def longest_row(config: Any, network: Any, tokenizer: Any) -> int:
+def longest_row(config: Any, network: Any, tokenizer: Any, most: int = AUTOGLUON_MAX_TOKENS) -> int:
     """Tokens of the longest row: as many as AutoGluon takes, but no more than the network has positions for.
 
     AutoGluon (models/utils.py:1119) takes ``max_position_embeddings``. RoBERTa and its kin count positions from
     ``padding_idx + 1`` (transformers, create_position_ids_from_input_ids): the first ones are never a token's.
 
     :param network: with or without weights.
+    :param most: AutoGluon's limit; more where it does not run the network.
     """
     declared = getattr(config, "max_position_embeddings", tokenizer.model_max_length)
     if getattr(config, "relative_attention", False) or "relative" in getattr(config, "position_embedding_type", ""):
@@ -73,7 +74,9 @@ def longest_row(config: Any, network: Any, tokenizer: Any) -> int:
         for name, module in network.named_modules()
         if "position" in name and getattr(module, "padding_idx", None) is not None
     ]
-    return int(min(AUTOGLUON_MAX_TOKENS, declared, *counted_from_padding))
+    return int(
+        min(most, tokenizer.model_max_length if most > AUTOGLUON_MAX_TOKENS else most, declared, *counted_from_padding)
+    )
 
 
 def load_network(folder: Path) -> tuple[Any, Mapping[str, Any]]:
