@@ -1,5 +1,6 @@
 """What a file of predictions says of each row: probabilities, logits, a label, or the value of a regression."""
 
+import contextlib
 import difflib
 import json
 from collections.abc import Iterable, Mapping
@@ -97,15 +98,27 @@ def _no_predictions(task: Task) -> str:
 
 def _numbers(values: pd.DataFrame, where: str) -> np.ndarray:
     """(rows, columns), all finite."""
-    numbers = values.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    numbers = np.stack([_as_numbers(values[column]) for column in values], axis=1)
     wrong = np.argwhere(~np.isfinite(numbers))
     if len(wrong):
         row, place = wrong[0]
         value = values.iloc[row, place]
+        shown = repr(value) if isinstance(value, str) else value
         raise UserError(
-            f"{where}: row {row} (counted from 0) has {value!r} in column {values.columns[place]!r}; needs a finite "
+            f"{where}: row {row} (counted from 0) has {shown} in column {values.columns[place]!r}; needs a finite "
             "number, or leave the row out"
         )
+    return numbers
+
+
+def _as_numbers(column: pd.Series) -> np.ndarray:
+    """To the last digit, which pandas' reading of text is not; NaN for what is no number."""
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iuf":
+        return column.to_numpy(dtype=np.float64)
+    numbers = np.full(len(column), np.nan)
+    for row, value in enumerate(column):
+        with contextlib.suppress(ValueError, TypeError):
+            numbers[row] = float(value)
     return numbers
 
 
