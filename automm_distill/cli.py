@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from automm_distill.command import DONE, Parser, guarded
-from automm_distill.defaults import SCRIPT_DEFAULTS, defaults, with_defaults
+from automm_distill.defaults import SCRIPT_DEFAULTS, defaults, losses_left_out, with_defaults
 from automm_distill.errors import UserError
 from automm_distill.flag import Benchmark, Flag
 from automm_distill.settings import FLAGS, Settings, flags_of
 from automm_distill.startup import start
+from automm_distill.teacher_choice import chosen_flag
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,15 @@ def flags_without_effect(settings: Settings, argv: Sequence[str] | None = None) 
     ]
 
 
+def losses_of_outputs_alone(settings: Settings, argv: Sequence[str] | None = None) -> list[str]:
+    """A line where defaults were changed, since nothing is known of the teacher but its outputs."""
+    off = losses_left_out(settings.benchmark, _given(make_parser(settings.benchmark), argv))
+    if not off:
+        return []
+    weights = ", ".join(f"--{name} {weight:g}" for name, weight in off.items())
+    return [f"0 in place of {weights}: of --{chosen_flag(vars(settings))} only the outputs are known"]
+
+
 def help_width() -> int:
     """Columns of ``--help``, as argparse counts them: those of the terminal, up to 120."""
     return min(120, shutil.get_terminal_size((122, 24)).columns - 2)
@@ -117,6 +127,8 @@ def run_script(benchmark: Benchmark, argv: Sequence[str] | None = None) -> int:
             logs.set_up(settings.verbosity)
             for line in flags_without_effect(settings, argv):
                 log.warning(line)
+            for line in losses_of_outputs_alone(settings, argv):
+                log.info(line)
             context = preflight(settings)
             from automm_distill.experiment import run
 

@@ -9,6 +9,7 @@ from automm_distill.flag import Benchmark
 from automm_distill.presets import PRESETS
 from automm_distill.settings import Settings, flags_of
 from automm_distill.tasks import DEMO_LANGUAGES, PAWSX_LANGUAGES
+from automm_distill.teacher_choice import FLAGS, MODEL, is_finished, losses_off
 
 SCRIPT_DEFAULTS: dict[Benchmark, dict[str, Any]] = {
     "glue": {
@@ -62,6 +63,8 @@ def defaults(benchmark: Benchmark, given: Mapping[str, Any] = MappingProxyType({
     values = shared | SCRIPT_DEFAULTS[benchmark]
     if given.get("demo"):
         values |= DEMO_DEFAULTS
+        if is_finished(given):  # the student is made of the first layer of the demo's own checkpoint
+            values["student_model"] = values[MODEL]
         if "student_model" in given:
             values["student_layers"] = None
         if benchmark == "pawsx":
@@ -69,7 +72,14 @@ def defaults(benchmark: Benchmark, given: Mapping[str, Any] = MappingProxyType({
     values |= PRESETS.get(given.get("preset", "published"), {})
     if given.get("student_layers") is not None:
         values["student_model"] = None
-    return values
+    if is_finished(given):
+        values[MODEL] = None
+    return values | dict.fromkeys(losses_off(values, given), 0.0)
+
+
+def losses_left_out(benchmark: Benchmark, given: Mapping[str, Any]) -> dict[str, float]:
+    """``{flag: weight}`` of the losses that would be on, had the teacher more than outputs; see ``losses_off``."""
+    return losses_off(defaults(benchmark, {name: given[name] for name in given if name not in FLAGS}), given)
 
 
 def with_defaults(benchmark: Benchmark, given: Mapping[str, Any]) -> Settings:

@@ -42,7 +42,7 @@ def tell(context: RunContext) -> None:
     """
     if not log.isEnabledFor(logging.INFO):
         return
-    roles = [role for role in _roles(context) if not is_cached(role, context)]
+    roles = [role for role in context.trained_roles if not is_cached(role, context)]
     if sum(_guess(context, role) for role in roles) < WORTH_SAYING:
         return
     measured = {network: measure(context, network) for network in dict.fromkeys(map(_network, roles))}
@@ -115,10 +115,6 @@ def in_words(seconds: float) -> str:
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
     hours = round(seconds / 3600)
     return f"{hours} h" if hours < 48 else f"{round(hours / 24)} days"
-
-
-def _roles(context: RunContext) -> list[str]:
-    return ["teacher", *(["baseline"] if context.settings.train_nodistill else []), "student"]
 
 
 def _network(role: str) -> str:

@@ -21,7 +21,9 @@ from automm_distill.export.source import Source
 from automm_distill.predictions import PREDICTIONS, write_predictions
 from automm_distill.result_row import make_row
 from automm_distill.run_context import RunContext
-from automm_distill.training import TrainedModel, distill, finetune_or_load, load_teacher_now, teacher_targets
+from automm_distill.teachers.kinds import why_no_network
+from automm_distill.teaching import load_teacher_now, obtain_teacher, save_predictions, teacher_targets
+from automm_distill.training import TrainedModel, distill, finetune_or_load
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +42,15 @@ def run(context: RunContext) -> dict[str, Any]:
     run_folder, started = context.output_folder / _run_name(context), time.monotonic()
     duration.tell(context)
     with context.entries_in_use:
-        models = {"teacher": finetune_or_load("teacher", context)}
+        models = {"teacher": obtain_teacher(context)}
         scores.warn_if_no_better_than_constant(context.task, context.splits.tests, models["teacher"].predictions)
         if settings.train_nodistill:
             models["baseline"] = finetune_or_load("baseline", context)
             models["baseline"].release()
         targets = teacher_targets(models["teacher"], context)
-        diagnosis = teacher_diagnosis.diagnose(targets, models["teacher"].predictions[scores.VALIDATION], context)
+        if settings.save_teacher_predictions is not None:
+            save_predictions(models["teacher"], targets, context)
+        diagnosis = teacher_diagnosis.diagnose(targets, models["teacher"].predictions.get(scores.VALIDATION), context)
         models["teacher"].release()
         models["student"] = distill(targets, run_folder, context)
         del targets
@@ -131,6 +135,8 @@ def _speed_up(teacher: TrainedModel, student: TrainedModel, context: RunContext,
     """
     if context.settings.no_timing:
         return {"reason": "--no_timing was given"}
+    if (reason := why_no_network(context.teacher)) is not None:
+        return {"reason": reason}
     assert student.predictor is not None
     log.info("timing teacher against student")
     start = time.monotonic()

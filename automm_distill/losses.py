@@ -49,14 +49,28 @@ def hard_label(logits: Tensor, labels: Tensor, weights: Tensor | None = None) ->
     return errors if weights is None else (errors * weights).mean()
 
 
-def soft_cross_entropy(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """Cross entropy of softmax(student / T) against softmax(teacher / T) (Hinton et al. 2015, eq. 1), logits (B, C)."""
-    return functional.cross_entropy(student / temperature, functional.softmax(teacher / temperature, dim=1))
+def soft_cross_entropy(
+    student: Tensor, teacher: Tensor, temperature: float = 1.0, weights: Tensor | None = None
+) -> Tensor:
+    """Cross entropy of softmax(student / T) against softmax(teacher / T) (Hinton et al. 2015, eq. 1), logits (B, C).
+
+    :param weights: of the rows, (B,), as in :func:`hard_label`: 0 for those that the teacher says nothing of.
+    """
+    reduction = "mean" if weights is None else "none"
+    soft_labels = functional.softmax(teacher / temperature, dim=1)
+    errors = functional.cross_entropy(student / temperature, soft_labels, reduction=reduction)
+    return errors if weights is None else (errors * weights).mean()
 
 
-def squared_error(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """Mean over all elements of ((student - teacher) / T)^2, same shape each."""
-    return functional.mse_loss(student / temperature, teacher / temperature)
+def squared_error(student: Tensor, teacher: Tensor, temperature: float = 1.0, weights: Tensor | None = None) -> Tensor:
+    """Mean over all elements of ((student - teacher) / T)^2, same shape each.
+
+    :param weights: as in :func:`soft_cross_entropy`, of outputs (B, C).
+    """
+    if weights is None:
+        return functional.mse_loss(student / temperature, teacher / temperature)
+    errors = functional.mse_loss(student / temperature, teacher / temperature, reduction="none")
+    return (errors.mean(dim=1) * weights).mean()
 
 
 def cosine_distance(student: Tensor, teacher: Tensor) -> Tensor:
@@ -213,34 +227,34 @@ class DistillationLoss:
         student_logits: Tensor,
         student_feature: Tensor,
         teacher_logits: Tensor,
-        teacher_feature: Tensor,
+        teacher_feature: Tensor | None,
         labels: Tensor,
         label_weights: Tensor | None = None,
         states: States | None = None,
+        teacher_weights: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Each loss that has a weight, not yet multiplied by it, by name.
 
         :param student_logits: (B, C); ``student_feature``: (B, D); ``teacher_logits``: (B, C);
             ``teacher_feature``: (B, E); ``labels``: (B,), class numbers, or values in the student's label scale.
         :param label_weights: ``weights`` of :func:`hard_label`.
-        :param states: needed when the hidden states have a weight.
+        :param states: needed when the hidden states have a weight, as is ``teacher_feature`` by the losses of features.
+        :param teacher_weights: ``weights`` of :func:`soft_cross_entropy`.
         """
         with torch.autocast(device_type=student_logits.device.type, enabled=False):
-            student_logits, student_feature, teacher_logits, teacher_feature = (
-                _at_least_single(tensor)
-                for tensor in (student_logits, student_feature, teacher_logits, teacher_feature)
-            )
-            teacher_logits = self.map_logits(teacher_logits)
+            student_logits, student_feature = _at_least_single(student_logits), _at_least_single(student_feature)
+            teacher_logits = self.map_logits(_at_least_single(teacher_logits)).to(student_logits.dtype)
+            known = student_feature.new_empty(0) if teacher_feature is None else _at_least_single(teacher_feature)
             adapted = self.adaptor(student_feature)
             by_term: dict[str, Callable[[], Tensor]] = {
                 HARD_LABEL: lambda: hard_label(student_logits, labels, label_weights),
-                SOFT_LABEL: lambda: self._soft_label(student_logits, teacher_logits),
+                SOFT_LABEL: lambda: self._soft_label(student_logits, teacher_logits, teacher_weights),
                 SOFTMAX_REGRESSION: lambda: _FORMS[self.spec.softmax_regression](
                     self.map_logits(self.teacher_head(adapted)), teacher_logits
                 ),
-                OUTPUT_FEATURE: lambda: _FORMS[self.spec.output_feature](adapted, teacher_feature),
-                RKD_DISTANCE: lambda: rkd_distance(adapted, teacher_feature),
-                RKD_ANGLE: lambda: rkd_angle(adapted, teacher_feature),
+                OUTPUT_FEATURE: lambda: _FORMS[self.spec.output_feature](adapted, known),
+                RKD_DISTANCE: lambda: rkd_distance(adapted, known),
+                RKD_ANGLE: lambda: rkd_angle(adapted, known),
                 HIDDEN_STATES: lambda: self._hidden_states(states),
             }
             return {name: by_term[name]() for name in TERMS if self.spec.weights[name] > 0}
@@ -249,12 +263,12 @@ class DistillationLoss:
         """The weighted sum that training minimises."""
         return torch.stack([self.spec.weights[name] * term for name, term in terms.items()]).sum()
 
-    def _soft_label(self, student: Tensor, teacher: Tensor) -> Tensor:
+    def _soft_label(self, student: Tensor, teacher: Tensor, weights: Tensor | None) -> Tensor:
         spec = self.spec
         if spec.is_regression:
-            return squared_error(student, teacher)
+            return squared_error(student, teacher, weights=weights)
         factor = spec.temperature**2 if spec.squared_temperature else 1.0
-        return factor * _FORMS[spec.soft_label](student, teacher, spec.temperature)
+        return factor * _FORMS[spec.soft_label](student, teacher, spec.temperature, weights)
 
     def _hidden_states(self, states: States | None) -> Tensor:
         assert states is not None  # whoever gives the loss a weight brings them

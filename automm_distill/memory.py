@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 
+from automm_distill.inputs.checkpoints.finding import Checkpoint
 from automm_distill.run_context import RunContext
 
 LIBRARIES = 1.1e9  # bytes of a process that has imported PyTorch and AutoGluon and fitted a tiny model; measured
@@ -82,12 +83,15 @@ def estimate_peak(context: RunContext, *, on_gpu: bool) -> int:
     BERTs on a CPU (tests/test_memory.py); never measured on a GPU. Rows themselves, which take far less, are not
     counted.
     """
-    teacher, student = read_network_size(context.teacher.path), read_network_size(context.student.path)
-    weights = FLOAT * teacher.parameters
+    student, rows = read_network_size(context.student.path), context.settings.per_gpu_batch_size
+    if isinstance(context.teacher, Checkpoint):
+        teacher = read_network_size(context.teacher.path)
+        weights = FLOAT * teacher.parameters
+        teacher_fit = _fit_bytes(teacher, rows, longest_row(context.splits.teacher.train))
+    else:  # it is finished, and none is made
+        weights, teacher_fit = context.teacher.bytes, 0
     if on_gpu:
         return int(LIBRARIES) + 2 * (weights + FLOAT * student.parameters)
-    rows = context.settings.per_gpu_batch_size
-    teacher_fit = _fit_bytes(teacher, rows, longest_row(context.splits.teacher.train))
     student_rows = pd.concat([context.splits.student.train, context.splits.unlabelled])
     student_fit = _fit_bytes(student, rows, longest_row(student_rows))
     return int(LIBRARIES) + max(teacher_fit, weights + student_fit)

@@ -32,6 +32,8 @@ def write_predictions(
         if classes:
             frame["label_class"] = names[frame["label"]].to_numpy()
         for role, output in outputs.items():
+            if name not in output:  # of a teacher that is a file without these rows
+                continue
             frame[role] = predicted_labels(output[name])
             if classes:
                 frame[f"{role}_class"] = names[frame[role]].to_numpy()

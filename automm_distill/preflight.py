@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,12 @@ from automm_distill.results import RESULTS
 from automm_distill.run_context import RunContext
 from automm_distill.settings import Settings
 from automm_distill.tasks import Task
+from automm_distill.teacher_choice import is_saved_predictor, require_outputs_suffice, teacher_name
+from automm_distill.teachers import saving
+from automm_distill.teachers.classifier import open_classifier
+from automm_distill.teachers.kinds import TeacherSource
+from automm_distill.teachers.prediction_file import open_file
+from automm_distill.teachers.saved_predictor import SavedPredictor, open_predictor, pretrained_checkpoint
 
 RUN_LOCKS = ".20*.lock"  # beside the folders of runs, whose names begin with the date
 OUTPUT_BYTES = 4096  # of the teacher's outputs for one row: a feature of width 1024 in single precision
@@ -51,28 +58,27 @@ def preflight(
     :raises UserError: for whatever the user has to mend first.
     """
     output_folder, cache_folder = Path(settings.output_folder), Path(settings.finetuned_model_cache_folder)
-    require_writable(output_folder, "--output_folder")
-    require_writable(cache_folder, "--finetuned_model_cache_folder")
-    _require_appendable(output_folder / RESULTS, "--output_folder")
-    if settings.validation_log is not None:
-        _require_validation_log(Path(settings.validation_log))
+    _require_places(settings, output_folder, cache_folder)
+    require_outputs_suffice(vars(settings))
     started = cache.file_system_time(cache_folder)
     removed = cache.remove_unfinished(output_folder, disposable_locks=RUN_LOCKS) + cache.remove_unfinished(cache_folder)
     if removed:
         log.info("removed %d unfinished folder(s) of killed runs", removed)
     if settings.demo:
         logs.quieten_libraries(settings.verbosity)
-        data_folder, teacher_name, student_name = demo.prepare(settings, cache_folder)
+        data_folder, teacher_model, student_model = demo.prepare(settings, cache_folder)
     else:
         assert settings.dataset_path is not None  # only --demo does without
         data_folder = Path(settings.dataset_path)
-        teacher_name, student_name = settings.teacher_model, settings.student_model
+        teacher_model, student_model = settings.teacher_model, settings.student_model
     splits = load(settings, data_folder)
     task = splits.task
     if settings.benchmark == "own":
         settings = own_task.resolved(settings, task)
-    teacher = find("--teacher_model", teacher_name)
-    student = teacher if student_name is None else find("--student_model", student_name)
+    if settings.save_teacher_predictions is not None:
+        saving.require_place(Path(settings.save_teacher_predictions), task)
+    teacher, splits = _find_teacher(settings, teacher_model, splits, find)
+    base = _find_student(settings, student_model, teacher, find)
     device = choose_device(settings.num_gpu, settings.precision)
     _require_whole_batches(settings, device)
     if settings.aug_scale > 0:
@@ -80,11 +86,15 @@ def preflight(
     logs.quieten_libraries(settings.verbosity)
     texts = [_some_texts(pd.concat([data.train, splits.unlabelled]), task) for data in (splits.teacher, splits.student)]
     limit = settings.max_text_length
-    teacher = replace(teacher, max_tokens=check("--teacher_model", teacher_name, teacher.path, texts[0], limit))
-    if student_name is None:
+    if isinstance(teacher, Checkpoint):
+        read = check("--teacher_model", str(teacher_model), teacher.path, texts[0], limit)
+        teacher = replace(teacher, max_tokens=read)
+    if base is None:
+        assert isinstance(teacher, Checkpoint)  # of others a student's checkpoint is not the teacher's
         student = teacher
     else:
-        student = replace(student, max_tokens=check("--student_model", student_name, student.path, texts[1], limit))
+        read = check(base.flag, base.name, base.checkpoint.path, texts[1], limit)
+        student = replace(base.checkpoint, max_tokens=read)
     _tell_of_limit(limit, {"teacher": teacher, "student": student})
     if settings.export:
         require_exportable(
@@ -92,7 +102,7 @@ def preflight(
         )
     with ExitStack() as in_use:
         if settings.student_layers is not None:  # of what was opened: a broken checkpoint has had its own message
-            whole, name = student, settings.student_model or settings.teacher_model
+            whole, name = student, settings.student_model or teacher_name(vars(settings))
             chosen = layers.choose(settings.student_layers, name, whole)
             in_use.enter_context(cache.in_use(layers.entry(whole, chosen, cache_folder)))
             student = cut(name, whole, chosen, cache_folder)
@@ -104,10 +114,60 @@ def preflight(
     return context
 
 
-def _tell_of_limit(limit: int | None, checkpoints: Mapping[str, Checkpoint]) -> None:
-    for role, checkpoint in checkpoints.items():
-        if limit is not None and checkpoint.max_tokens < limit:
+def _tell_of_limit(limit: int | None, models: Mapping[str, TeacherSource]) -> None:
+    for role, checkpoint in models.items():
+        if limit is not None and isinstance(checkpoint, Checkpoint) and checkpoint.max_tokens < limit:
             log.warning("--max_text_length %d: the %s reads up to %d tokens", limit, role, checkpoint.max_tokens)
+
+
+class _Base(NamedTuple):
+    """What baseline and student start from, with the flag and the name that led there."""
+
+    flag: str
+    name: str
+    checkpoint: Checkpoint
+
+
+def _require_places(settings: Settings, output_folder: Path, cache_folder: Path) -> None:
+    """Refuse folders and files that cannot be written, or that hold something else."""
+    require_writable(output_folder, "--output_folder")
+    require_writable(cache_folder, "--finetuned_model_cache_folder")
+    _require_appendable(output_folder / RESULTS, "--output_folder")
+    if settings.validation_log is not None:
+        _require_validation_log(Path(settings.validation_log))
+
+
+def _find_teacher(
+    settings: Settings, model: str | None, splits: Splits, find: Callable[[str, str], Checkpoint]
+) -> tuple[TeacherSource, Splits]:
+    """The teacher, and the rows: a file of predictions may lack some of the unlabelled ones.
+
+    :param model: the checkpoint that is to be trained; None for a teacher that is finished.
+    """
+    task = splits.task
+    if model is not None:
+        return find("--teacher_model", model), splits
+    if settings.teacher_predictions is not None:
+        languages = max(1, len(settings.pawsx_student_tasks))
+        return open_file(Path(settings.teacher_predictions), task, splits, languages=languages)
+    assert settings.teacher_predictor is not None
+    if is_saved_predictor(settings.teacher_predictor):
+        return open_predictor(Path(settings.teacher_predictor), task), splits
+    return open_classifier(settings.teacher_predictor, task), splits
+
+
+def _find_student(
+    settings: Settings,
+    student_model: str | None,
+    teacher: TeacherSource,
+    find: Callable[[str, str], Checkpoint],
+) -> _Base | None:
+    """The checkpoint of baseline and student; None for that of the teacher."""
+    if student_model is not None:
+        return _Base("--student_model", student_model, find("--student_model", student_model))
+    if isinstance(teacher, SavedPredictor):
+        return _Base("--teacher_predictor", *pretrained_checkpoint(teacher, str(settings.student_layers)))
+    return None
 
 
 def _require_room_for(context: RunContext) -> None:
@@ -124,7 +184,7 @@ def _require_room_for(context: RunContext) -> None:
 
 
 def _compared_layers(
-    settings: Settings, teacher: Checkpoint, student: Checkpoint, texts: tuple[str, ...]
+    settings: Settings, source: TeacherSource, student: Checkpoint, texts: tuple[str, ...]
 ) -> hidden_layers.Pairs:
     """The pairs of layers whose hidden states are compared.
 
@@ -133,8 +193,13 @@ def _compared_layers(
     if not settings.hidden_states_loss_weight:
         return ()
     where = "--hidden_states_loss_weight"
-    student_name = settings.student_model or settings.teacher_model
-    counts = layers.count(where, student_name, student), layers.count(where, settings.teacher_model, teacher)
+    name = teacher_name(vars(settings))
+    if isinstance(source, SavedPredictor):
+        teacher, teacher_layers = source.network, layers.count_configured(where, name, source.network)
+    else:
+        assert isinstance(source, Checkpoint)  # of others there are outputs alone
+        teacher, teacher_layers = source, layers.count(where, name, source)
+    counts = layers.count(where, settings.student_model or name, student), teacher_layers
     pairs = hidden_layers.resolve(settings.hidden_states_layers, *counts)
     if settings.teacher_outputs == "online":
         read = [load_tokenizer(each.path)(list(texts))["input_ids"] for each in (teacher, student)]
@@ -149,7 +214,10 @@ def _compared_layers(
 def _warn_of_what_says_little(context: RunContext) -> None:
     """Say what can be trained, but will not tell much."""
     row_checks.warn_about_rows(context.splits, context.task)
-    row_checks.tell_of_cut_rows(context.splits, context.task, {"teacher": context.teacher, "student": context.student})
+    read = {"student": context.student}
+    if isinstance(context.teacher, Checkpoint):
+        read = {"teacher": context.teacher, **read}
+    row_checks.tell_of_cut_rows(context.splits, context.task, read)
     warn_about_test_sets(context.task, context.splits.tests)
     if not context.settings.trains_student_head:
         log.warning(

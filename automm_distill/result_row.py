@@ -12,6 +12,7 @@ from automm_distill import __version__
 from automm_distill.predictions import PREDICTIONS
 from automm_distill.results import RESULTS, ROW_FORMAT
 from automm_distill.run_context import RunContext
+from automm_distill.teachers import kinds
 from automm_distill.versions import TRAINING_FORMAT, library_versions
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def planned_row(context: RunContext) -> dict[str, Any]:
         "rows": {"fingerprint": context.rows_fingerprint},
         "checkpoints": {"teacher": context.teacher.fingerprint, "student": context.student.fingerprint},
         "student_layers": list(context.student.layers),
+        **kinds.about(context.teacher),
         "versions": {"python": platform.python_version(), **library_versions()},
     }
 
@@ -51,12 +53,8 @@ def make_row(
         for phase, spent in model.seconds.items():
             seconds[phase] = seconds.get(phase, 0.0) + spent
     training = {role: model.training_info for role, model in models.items()}
-    cached = [
-        info.get(key)
-        for info in training.values()
-        if "from_cache" in info
-        for key in ("path", "outputs_path", "predictions_path")
-    ]
+    cached = [info.get(key) for info in training.values() for key in ("outputs_path", "predictions_path")]
+    cached += [info["path"] for info in training.values() if "from_cache" in info]
     if context.student.layers:
         cached.append(str(context.student.path))
     planned = planned_row(context)
@@ -80,7 +78,11 @@ def make_row(
         "cache_entries": [Path(path).name for path in cached if path],
         "seconds": seconds,
         "training": training,
-        "size": {role: {"parameters": model.parameters, "bytes": model.bytes} for role, model in models.items()},
+        "size": {
+            role: {"parameters": model.parameters, "bytes": model.bytes}
+            for role, model in models.items()
+            if model.bytes is not None
+        },
         "text_columns": list(task.model_columns),
         "device": asdict(context.device)
         | {

@@ -16,6 +16,8 @@ from automm_distill.inputs.rows.splits import Splits, TrainValidation
 from automm_distill.layer_choice import student_name
 from automm_distill.settings import Settings
 from automm_distill.tasks import Task
+from automm_distill.teacher_choice import teacher_name
+from automm_distill.teachers.kinds import TeacherSource
 from automm_distill.versions import TRAINING_FORMAT, library_versions
 
 
@@ -25,13 +27,14 @@ class RunContext:
 
     ``started`` is when, in Unix seconds by the clock of the cache folder's file system. ``entries_in_use`` keeps the
     marks of the cache entries that the run relies on until it is closed. ``hidden_layers`` are the layers whose hidden
-    states are compared, in pairs.
+    states are compared, in pairs. ``teacher`` is the checkpoint that it is trained from, or the teacher itself, if it
+    is finished.
     """
 
     settings: Settings
     task: Task
     splits: Splits
-    teacher: Checkpoint
+    teacher: TeacherSource
     student: Checkpoint
     device: Device
     started: float
@@ -104,16 +107,25 @@ class RunContext:
         longer = role == "student" or (role == "baseline" and self.settings.match_steps)
         return len(self.data(role).train) + self.splits.unlabelled_count * longer
 
+    @property
+    def trained_roles(self) -> tuple[str, ...]:
+        """The models that the run fits, or finds in the cache, in their order."""
+        teacher = ("teacher",) if isinstance(self.teacher, Checkpoint) else ()
+        return (*teacher, *(("baseline",) if self.settings.train_nodistill else ()), "student")
+
     def checkpoint(self, role: str) -> Checkpoint:
-        """What the teacher, the baseline or the student starts from."""
-        return self.teacher if role == "teacher" else self.student
+        """What one of ``trained_roles`` starts from."""
+        if role != "teacher":
+            return self.student
+        assert isinstance(self.teacher, Checkpoint)
+        return self.teacher
 
     def model_name(self, role: str) -> str:
         """What the teacher, the baseline or the student starts from, for people."""
         settings = self.settings
         if role == "teacher":
-            return settings.teacher_model
-        model = settings.student_model or (settings.teacher_model if role == "baseline" else None)
+            return teacher_name(vars(settings))
+        model = settings.student_model or (teacher_name(vars(settings)) if role == "baseline" else None)
         return student_name(model, self.student.layers)
 
 

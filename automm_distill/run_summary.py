@@ -15,6 +15,7 @@ from automm_distill.evaluation.verdict import judge_gain
 from automm_distill.export_formats import EXPORT
 from automm_distill.layer_choice import student_name
 from automm_distill.settings import LOSS_WEIGHTS
+from automm_distill.teacher_choice import teacher_name
 from automm_distill.teacher_diagnosis import remark, sentence
 from automm_distill.text_table import TextTable, as_markdown, as_text
 
@@ -141,6 +142,7 @@ def _sections(row: Row) -> Iterator[str]:
         yield from advice(row)
     if "teacher_diagnosis" in row:  # older rows have none
         yield "## Teacher"
+        yield from filter(None, [_finished_teacher(row)])
         yield from filter(None, (sentence(row["teacher_diagnosis"]), remark(row["teacher_diagnosis"])))
     yield "## Speed-up of the student over the teacher"
     yield _speed_text(row)
@@ -165,7 +167,24 @@ def _title(row: Row) -> str:
 def _models(row: Row) -> tuple[str, str]:
     """The names of teacher and student; rows before 0.5 have no layers."""
     settings = row["settings"]
-    return settings["teacher_model"], student_name(settings["student_model"], row.get("student_layers", ()))
+    return teacher_name(settings), student_name(settings["student_model"], row.get("student_layers", ()))
+
+
+def _finished_teacher(row: Row) -> str:
+    """What a teacher was that the run did not train; nothing of another."""
+    if "teacher" not in row:
+        return ""
+    about = row["teacher"]
+    whole = {
+        "predictions": "a file of predictions",
+        "classifier": "a classifier of which the outputs alone were used",
+        "predictor": "a saved predictor",
+    }[about["kind"]]
+    text = f"It was {whole}, `{about['name']}` (fingerprint `{about['fingerprint'][:16]}`), and was not trained here."
+    if "coverage" in about:
+        counts = ", ".join(f"{known:,} of {rows:,} {name}" for name, (known, rows) in about["coverage"].items())
+        text += f" It holds {about['form']}, found by the rows' {about['found_by']}, of {counts} rows."
+    return text
 
 
 def _short_task(row: Row) -> str:
@@ -192,6 +211,12 @@ def _losses(row: Row) -> str:
 
 def _caveats(row: Row) -> list[str]:
     lines = []
+    coverage = row.get("teacher", {}).get("coverage", {})
+    lacking = [
+        f"{known:,} of {rows:,} {name}" for name, (known, rows) in coverage.items() if "test" in name and known < rows
+    ]
+    if lacking:
+        lines.append(f"The teacher's score is n/a where its file lacks test rows: it has {', '.join(lacking)}.")
     if "reason" in row["speed_up"]:
         lines.append(f"Speed-up n/a: {row['speed_up']['reason']}.")
     if row["demonstration"]:
@@ -337,6 +362,7 @@ def _training_time(row: Row) -> str:
     parts: Sequence[str] = [
         f"{role} {info['seconds']:.0f} s{' (earlier: it came from the cache)' if info.get('from_cache') else ''}"
         for role, info in row["training"].items()
+        if "seconds" in info  # a teacher that was finished before has none
     ]
     return f"{', '.join(parts)}; the teacher's outputs {row['seconds'].get('teacher_outputs', 0.0):.0f} s."
 

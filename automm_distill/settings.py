@@ -25,6 +25,7 @@ from automm_distill.tasks import (
     check_own_metric,
     pawsx_task,
 )
+from automm_distill.teacher_choice import FIT_FLAGS, PREDICTIONS, PREDICTOR, chosen_flag, is_finished
 
 DATA = "data"
 TRAINING = "training (teacher, baseline and student get the same treatment)"
@@ -196,11 +197,30 @@ class Settings:
         shown_default="all",
     )
 
-    teacher_model: str = flag(
+    teacher_model: str | None = flag(
         "checkpoint that becomes the teacher: a name on the Hugging Face hub (owner/name[@revision]) or a local folder",
         TRAINING,
+        default=None,
         kind="model",
         metavar="NAME",
+    )
+    teacher_predictor: str | None = flag(
+        "a teacher that is finished, instead of --teacher_model: the folder of a saved MultiModalPredictor, or a "
+        "fine-tuned ForSequenceClassification checkpoint, of which the outputs alone are used (docs/teachers.md)",
+        TRAINING,
+        default=None,
+        kind="model",
+        shown_default="none",
+        metavar="NAME",
+    )
+    teacher_predictions: str | None = flag(
+        "a teacher that is known by its predictions, instead of --teacher_model: a file with class probabilities, "
+        "logits or labels of rows, which are found by id or by text (docs/teachers.md)",
+        TRAINING,
+        default=None,
+        kind="file",
+        shown_default="none",
+        metavar="FILE",
     )
     student_model: str | None = flag(
         "checkpoint of baseline and student; best of the teacher's family; with --student_layers the teacher's, unless "
@@ -410,6 +430,16 @@ class Settings:
         shown_default="none",
         metavar="FILE",
     )
+    save_teacher_predictions: str | None = flag(
+        "write the teacher's predictions for all rows of the run, as --teacher_predictions reads them, to a .parquet, "
+        ".csv or .jsonl file; one that an earlier run wrote is replaced",
+        OUTPUT,
+        default=None,
+        kind="file",
+        changes_result=False,
+        shown_default="none",
+        metavar="FILE",
+    )
     no_timing: bool = flag(
         "leave out the speed-up, which else takes a tenth of a run or 20 seconds, whichever is more",
         OUTPUT,
@@ -460,6 +490,7 @@ class Settings:
                 check_range(name, declared, value)
                 object.__setattr__(self, name, canonical(declared, _FIELD_TYPES[name], value))
         self._check_demo()
+        self._check_teacher()
         if self.student_model is None and self.student_layers is None:
             raise UserError("--student_model: needs a checkpoint, unless --student_layers takes layers of the teacher")
         if self.benchmark == "glue" and not self.demo and self.glue_task is None:
@@ -494,6 +525,12 @@ class Settings:
             raise UserError(f"--text_columns {self.label_column}: is the column with the label (--label_column)")
         if self.metric is not None:
             check_own_metric(self.metric, self.problem_type)
+
+    def _check_teacher(self) -> None:
+        if chosen_flag(vars(self)) is None:
+            raise UserError("--teacher_model: needs a checkpoint, unless --teacher_predictor or --teacher_predictions")
+        if is_finished(vars(self)):  # what it was trained on is not read
+            object.__setattr__(self, "pawsx_teacher_tasks", self.pawsx_student_tasks)
 
     def _check_unlabelled(self) -> None:
         if not self.unlabelled_path:
@@ -594,6 +631,7 @@ def identity(values: Mapping[str, Any], *, is_regression: bool) -> dict[str, Any
     unused = {name for name, declared in FLAGS.items() if not declared.changes_result}
     unused.update(("dataset_path", "teacher_model", "student_layers", "num_gpu", "precision", "preset"))
     unused.update(("train_path", "test_path", "validation_path", "text_columns", "label_column"))
+    unused.update((PREDICTOR, PREDICTIONS))
     # As in rows of before there were these.
     unused.update(name for name in ("hidden_states_loss_weight", *_SINCE_0_7) if not values.get(name))
     if values["student_model"] is not None:
@@ -612,7 +650,11 @@ def _without_effect(values: Mapping[str, Any], *, is_regression: bool) -> dict[s
             reasons.update(dict.fromkeys(used, f"--{weight} is 0"))
     if is_regression:
         reasons.update(dict.fromkeys(("temperature", "temperature_scaling"), "a regression has no temperature"))
-    if values.get("teacher_outputs") == "online":
+    if is_finished(values):
+        reasons.update(dict.fromkeys(FIT_FLAGS, f"the teacher of --{chosen_flag(values)} is finished"))
+    if values.get(PREDICTIONS) is not None:
+        reasons["teacher_outputs_precision"] = f"--{PREDICTIONS} brings the outputs"
+    elif values.get("teacher_outputs") == "online":
         reasons["teacher_outputs_precision"] = "--teacher_outputs online keeps none"
     if not values.get("export"):
         reasons.update(dict.fromkeys(("export_margin", "trim_vocabulary"), "--export is not given"))

@@ -24,7 +24,7 @@ from automm_distill.settings import Settings
 from automm_distill.tasks import Task
 
 if TYPE_CHECKING:
-    from automm_distill.automm import Teacher
+    from automm_distill.automm import OutputsTeacher, Teacher
 
 TRAINING = "training"
 # Soft labels of a lower mean entropy, as a share of ln(classes), the entropy of knowing nothing, count as one-hot. It
@@ -37,16 +37,19 @@ Diagnosis = Mapping[str, Any]
 log = logging.getLogger(__name__)
 
 
-def diagnose(targets: "Teacher", validation: np.ndarray, context: RunContext) -> dict[str, Any]:
+def diagnose(targets: "Teacher | OutputsTeacher", validation: np.ndarray | None, context: RunContext) -> dict[str, Any]:
     """The diagnosis of a run's teacher, see :func:`diagnosis_of`, and say what it is.
 
     :param targets: the teacher as the student will learn from it.
-    :param validation: its predictions for the hold-out, as ``Predictor.predict`` gives them.
+    :param validation: its predictions for the hold-out, as ``Predictor.predict`` gives them; None if it has not all.
     """
     task = context.task
-    rows, whose = training_rows(context.splits, task)
+    rows, whose = training_rows(context.splits, task, seen="teacher" in context.trained_roles)
+    rows = rows[targets.covers(rows)]
+    outputs = {} if validation is None else {VALIDATION: validation}
     with explained("teacher", context.settings, context.device.precision):
-        outputs = {TRAINING: targets.predict(rows), VALIDATION: validation}
+        if len(rows):
+            outputs = {TRAINING: targets.predict(rows), **outputs}
     labels = {TRAINING: rows["label"].to_numpy(), VALIDATION: context.eval_sets[VALIDATION]["label"].to_numpy()}
     found = {
         "training_rows_of": whose,
@@ -63,7 +66,8 @@ def diagnosis_of(
     """The headline score on both kinds of rows; of a classifier also how sure it is of them.
 
     :param labels: the true labels of ``training`` rows and of the hold-out, ``validation``, shape (rows,) each.
-    :param outputs: the teacher's for the same rows, as ``Predictor.predict`` gives them.
+    :param outputs: the teacher's for the same rows, as ``Predictor.predict`` gives them; a kind of rows may be missing,
+        and has no score and no entropy then.
     :param temperature: see :func:`soft_label_temperature`.
     :return: ``metric``, and per kind of rows their number in ``rows`` and the ``score`` (None where it is undefined).
         Of a classifier, per kind of rows ``entropy``, the mean in nats of the probabilities' entropies, and
@@ -74,7 +78,7 @@ def diagnosis_of(
         "metric": metric,
         "rows": {kind: len(truth) for kind, truth in labels.items()},
         "score": {
-            kind: metrics.score(metric, truth, metrics.predicted_labels(outputs[kind]))
+            kind: metrics.score(metric, truth, metrics.predicted_labels(outputs[kind])) if kind in outputs else None
             for kind, truth in labels.items()
         },
     }
@@ -83,8 +87,9 @@ def diagnosis_of(
     found |= {
         "entropy": {kind: mean_entropy(output) for kind, output in outputs.items()},
         "entropy_limit": math.log(len(task.classes)),
-        "calibration_error": expected_calibration_error(outputs[VALIDATION], labels[VALIDATION]),
     }
+    if VALIDATION in outputs:
+        found["calibration_error"] = expected_calibration_error(outputs[VALIDATION], labels[VALIDATION])
     if temperature is not None:
         softened = {kind: mean_entropy(at_temperature(output, temperature)) for kind, output in outputs.items()}
         found |= {"temperature": temperature, "entropy_at_temperature": softened}
@@ -98,12 +103,16 @@ def soft_label_temperature(settings: Settings) -> float | None:
     return settings.temperature
 
 
-def training_rows(splits: Splits, task: Task) -> tuple[pd.DataFrame, str]:
+def training_rows(splits: Splits, task: Task, *, seen: bool = True) -> tuple[pd.DataFrame, str]:
     """Rows, at most 2,000 and always the same ones, that the teacher was trained on; and whose they are, "teacher".
 
     They are among those that the student trains on, whose outputs are at hand. Where two lists of languages share none,
     they are the "student"'s, new to the teacher.
+
+    :param seen: the run trained the teacher; of one that was finished before, nobody knows what it has seen.
     """
+    if not seen:
+        return sample(splits.student.train), "student"
     own, students = splits.teacher.train, splits.student.train
     if splits.teacher is not splits.student:
         own = own[np.isin(row_keys(own, task.model_columns), row_keys(students, task.model_columns))]
@@ -130,7 +139,8 @@ def sentence(diagnosis: Diagnosis) -> str:
         if diagnosis.get("temperature", 1.0) != 1.0:
             entropies += f", {_pair(diagnosis['entropy_at_temperature'])} at T {diagnosis['temperature']:g}"
         parts.append(f"entropy of its soft labels {entropies} (at most {diagnosis['entropy_limit']:.2f})")
-        parts.append(f"calibration error {diagnosis['calibration_error']:.2f}")
+        if "calibration_error" in diagnosis:
+            parts.append(f"calibration error {diagnosis['calibration_error']:.2f}")
     return "; ".join(parts)
 
 
@@ -159,7 +169,8 @@ def remark(diagnosis: Diagnosis) -> str | None:
 
 
 def _near_one_hot(diagnosis: Diagnosis, entropy: str, kind: str = TRAINING) -> bool:
-    return bool(diagnosis[entropy][kind] < NEAR_ONE_HOT * diagnosis["entropy_limit"])
+    found = diagnosis[entropy].get(kind)  # of rows that the teacher says nothing of there is none
+    return found is not None and bool(found < NEAR_ONE_HOT * diagnosis["entropy_limit"])
 
 
 def _whose(diagnosis: Diagnosis) -> str:
@@ -167,7 +178,7 @@ def _whose(diagnosis: Diagnosis) -> str:
 
 
 def _pair(entropies: Mapping[str, float]) -> str:
-    return f"{entropies[TRAINING]:.2f} / {entropies[VALIDATION]:.2f}"
+    return " / ".join(_shown(entropies.get(kind), ".2f") for kind in (TRAINING, VALIDATION))
 
 
 def _shown(value: float | None, form: str) -> str:

@@ -1,4 +1,4 @@
-"""The three models of a run: teacher and baseline from the cache or trained into it, the student trained anew."""
+"""The models that a run fits: teacher and baseline from the cache or trained into it, the student trained anew."""
 
 import logging
 import time
@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from automm_distill import __version__, automm, cache, kept_predictions, teacher_outputs
-from automm_distill.automm import FitOptions, Predictor, Teacher
+from automm_distill import __version__, automm, cache, kept_predictions
+from automm_distill.automm import FitOptions, OutputsTeacher, Predictor, Teacher
 from automm_distill.divergence import explained, warn_if_diverged
 from automm_distill.evaluation import scores
+from automm_distill.given_outputs import GivenOutputs
 from automm_distill.inputs.checkpoints.finding import Checkpoint
 from automm_distill.inputs.rows.splits import TrainValidation
 from automm_distill.run_context import RunContext
@@ -25,22 +26,24 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class TrainedModel:
-    """A fitted model and what a run keeps of it.
+    """A fitted model and what a run keeps of it; of some teachers there are only ``outputs``.
 
     ``training_info`` has seconds, steps, path and whether it came from the cache; ``predictions`` is one array per
-    evaluation set, see :meth:`Predictor.predict`; ``seconds`` are those of this run.
+    evaluation set, see :meth:`Predictor.predict`; ``seconds`` are those of this run. ``parameters`` and ``bytes`` are
+    None where there is no model.
     """
 
     predictor: Predictor | None
     training_info: dict[str, Any]
     predictions: dict[str, np.ndarray]
     seconds: dict[str, float]
-    parameters: int = field(init=False)
-    bytes: int = field(init=False)
+    outputs: GivenOutputs | None = None
+    parameters: int | None = field(init=False, default=None)
+    bytes: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        assert self.predictor is not None
-        self.parameters, self.bytes = self.predictor.parameters, self.predictor.bytes
+        if self.predictor is not None:
+            self.parameters, self.bytes = self.predictor.parameters, self.predictor.bytes
 
     def release(self) -> None:
         """Free its memory for the next fit."""
@@ -58,7 +61,7 @@ def finetune_or_load(role: str, context: RunContext) -> TrainedModel:
     def build(folder: Path) -> Mapping[str, Any]:
         log.info("training the %s: %s, %s rows", role, name, rows)
         with explained(role, settings, context.device.precision):
-            training_info, seconds = _timed(lambda: automm.fit(folder, context.data(role), context.task, options))
+            training_info, seconds = timed(lambda: automm.fit(folder, context.data(role), context.task, options))
         warn_if_diverged(role, training_info, settings, context.device.precision)
         about = {"task": context.task_name, "checkpoint": name, "version": __version__}
         return training_info | {"seconds": seconds} | about
@@ -69,21 +72,39 @@ def finetune_or_load(role: str, context: RunContext) -> TrainedModel:
         recipe,
         not_before=0 if settings.resume else context.started,
         build=build,
-        load=lambda folder, manifest: _load(folder, manifest, context),
+        load=lambda folder, manifest: load_entry(folder, manifest, context),
     )
     if from_cache:
         log.info("loaded the %s: %s", role, path)
     training_info = training_info | {"from_cache": from_cache, "path": str(path.resolve())}
     seconds = time.monotonic() - start
 
+    model = {"entry": path.name, "weights": training_info["weights_hash"]}
+    return score_kept(role, predictor, model, training_info, context, seconds)
+
+
+def score_kept(
+    role: str,
+    predictor: Predictor,
+    model: Mapping[str, Any],
+    training_info: dict[str, Any],
+    context: RunContext,
+    seconds: float,
+) -> TrainedModel:
+    """Its predictions for the rows that it is scored on, from the cache or put there.
+
+    :param model: what tells it from all others, as plain values.
+    :param training_info: gets the place of the predictions.
+    :param seconds: that it took this run to have the model.
+    """
+
     def predict(rows: pd.DataFrame) -> np.ndarray:
-        model = {"entry": path.name, "weights": training_info["weights_hash"]}
-        prediction_recipe = kept_predictions.recipe_of(model, rows, context.task.model_columns)
-        folder = context.cache_folder / f"predictions-{cache.fingerprint(prediction_recipe)}"
+        recipe = kept_predictions.recipe_of(model, rows, context.task.model_columns)
+        folder = context.cache_folder / f"predictions-{cache.fingerprint(recipe)}"
         context.entries_in_use.enter_context(cache.in_use(folder))
         training_info["predictions_path"] = str(folder.resolve())
         about = {"task": f"{context.task_name}, {role}"}
-        return kept_predictions.get_or_predict(folder, prediction_recipe, rows, predictor.predict, about)
+        return kept_predictions.get_or_predict(folder, recipe, rows, predictor.predict, about)
 
     return _score(role, predictor, training_info, context, seconds, predict)
 
@@ -96,40 +117,7 @@ def is_cached(role: str, context: RunContext) -> bool:
     return (path / cache.MANIFEST).exists()
 
 
-def teacher_targets(teacher: TrainedModel, context: RunContext) -> Teacher:
-    """The teacher as the student's fit takes it: with its outputs for the training rows, from disk or put there."""
-    assert teacher.predictor is not None
-    layers = context.student.layers if context.settings.student_model is None else ()
-    compared = [layer for _, layer in context.hidden_layers]
-    if context.settings.teacher_outputs == "online":
-        return Teacher(teacher.predictor, layers=layers, compared_layers=compared)
-    precision = context.device.precision
-    recipe = {
-        "teacher": teacher.training_info["weights_hash"],
-        "columns": context.task.model_columns,
-        "arithmetic": precision,
-        "precision": context.settings.teacher_outputs_precision,
-        "training_format": TRAINING_FORMAT,
-        "versions": library_versions(),
-        **({"layers": compared} if compared else {}),
-    }
-    path = context.cache_folder / f"outputs-{cache.fingerprint(recipe)}"
-    context.entries_in_use.enter_context(cache.in_use(path))
-    with explained("teacher", context.settings, precision):
-        outputs, seconds = _timed(
-            lambda: teacher_outputs.get_or_compute(
-                path,
-                recipe,
-                context.distillation_rows,
-                lambda rows: teacher.predictor.outputs(rows, precision, compared),  # type: ignore[union-attr]
-            )
-        )
-    teacher.seconds["teacher_outputs"] = seconds
-    teacher.training_info["outputs_path"] = str(path.resolve())
-    return Teacher(teacher.predictor, outputs, layers=layers, compared_layers=compared)
-
-
-def distill(targets: Teacher, run_folder: Path, context: RunContext) -> TrainedModel:
+def distill(targets: Teacher | OutputsTeacher, run_folder: Path, context: RunContext) -> TrainedModel:
     """The student, trained anew in every run and left in ``run_folder``."""
     settings = context.settings
     losses = automm.distillation_spec(settings, context.task, context.hidden_layers)
@@ -151,22 +139,13 @@ def distill(targets: Teacher, run_folder: Path, context: RunContext) -> TrainedM
         cache.locked(run_folder, disposable=True),
         cache.staged(run_folder) as partial,
     ):
-        training_info, seconds = _timed(
+        training_info, seconds = timed(
             lambda: automm.fit(partial / "student", data, context.task, options, targets, unlabelled)
         )
     warn_if_diverged("student", training_info, settings, context.device.precision)
     student = _load_predictor(run_folder / "student", context)
     training_info |= {"seconds": seconds, "path": str((run_folder / "student").resolve())}
     return _score("student", student, training_info, context, seconds, student.predict)
-
-
-def load_teacher_now(teacher: TrainedModel, context: RunContext) -> Predictor:
-    """The teacher of this run once more, from the cache; neither trained nor waited for.
-
-    :raises cache.NotAvailable: when it cannot be loaded at once.
-    """
-    path = Path(teacher.training_info["path"])
-    return cache.load_now(path, lambda folder, manifest: _load(folder, manifest, context)[0])
 
 
 def cache_recipe(
@@ -204,7 +183,7 @@ def _entry(role: str, context: RunContext) -> tuple[FitOptions, dict[str, Any], 
     return options, recipe, context.cache_folder / f"{role}-{config}-{cache.fingerprint(recipe)}"
 
 
-def _load(folder: Path, manifest: Mapping[str, Any], context: RunContext) -> tuple[Predictor, dict[str, Any]]:
+def load_entry(folder: Path, manifest: Mapping[str, Any], context: RunContext) -> tuple[Predictor, dict[str, Any]]:
     """The model in a cache entry, and its training info with a fingerprint of what its outputs depend on."""
     weights = {name: digest for name, digest in manifest["files"].items() if name.startswith(automm.WEIGHT_FILES)}
     return _load_predictor(folder, context), manifest["training_info"] | {"weights_hash": cache.fingerprint(weights)}
@@ -224,11 +203,12 @@ def _score(
 ) -> TrainedModel:
     log.info("scoring the %s on %s rows", role, f"{sum(map(len, context.eval_sets.values())):,}")
     with explained(role, context.settings, context.device.precision):
-        predictions, prediction_seconds = _timed(lambda: scores.predict(predict, context.eval_sets))
+        predictions, prediction_seconds = timed(lambda: scores.predict(predict, context.eval_sets))
     return TrainedModel(predictor, training_info, predictions, {role: seconds, "prediction": prediction_seconds})
 
 
-def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """What comes of ``work``, and the seconds that it took."""
     start = time.monotonic()
     done = work()
     return done, time.monotonic() - start

@@ -62,7 +62,7 @@ def run(job: Job) -> dict[str, Any]:
     data = TrainValidation(pd.read_parquet(job["train"]), pd.read_parquet(job["validation"]))
     folder = Path(tempfile.mkdtemp(prefix="fit-", dir=job["folder"])) / "model"
     if job["variant"] == TEACHER:
-        options = automm.fit_options(settings, device, settings.teacher_model, "teacher")
+        options = automm.fit_options(settings, device, job["teacher_model"], "teacher")
         automm.fit(Path(job["teacher"]), data, task, options)
         return {}
     losses = automm.distillation_spec(settings, task) if variant.distils else None

@@ -27,7 +27,8 @@ from automm_distill.command import DONE, guarded
 from automm_distill.evaluation.metrics import score
 from automm_distill.preflight import preflight
 from automm_distill.run_context import RunContext
-from automm_distill.training import finetune_or_load, teacher_targets
+from automm_distill.teaching import teacher_targets
+from automm_distill.training import finetune_or_load
 from benchmarks import bare_loop
 from benchmarks.command_line import KEPT, machine, make_parser
 
@@ -80,6 +81,7 @@ def with_teacher(args: argparse.Namespace, seed: int, epochs: int, folder: Path)
     with context.entries_in_use:
         teacher = finetune_or_load("teacher", context)
         targets = teacher_targets(teacher, context)
+        assert isinstance(targets, Teacher)
         about = {"seed": seed, "teacher_epochs": epochs}
         found = [about | {"role": "teacher", "pearson": _pearson(context, teacher.predictions["test"])}]
         for student_epochs in EPOCHS:

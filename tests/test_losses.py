@@ -250,6 +250,28 @@ def test_states_of_another_width_are_projected_before_they_are_compared():
     assert {name: term.item() for name, term in terms.items()} == {HIDDEN_STATES: pytest.approx(expected, rel=1e-12)}
 
 
+@pytest.mark.parametrize("form", ["cross_entropy", "mean_square_error"])
+@pytest.mark.parametrize("classes", [1, 3])
+def test_soft_labels_count_rows_of_the_teacher_only(form, classes):
+    """Of a teacher that lacks rows: their mean, over passes of any size, is that of the rows that it knows."""
+    student, teacher = draw(1, 7, classes), draw(2, 7, classes)
+    known = torch.tensor([True, False, True, True, False, True, True])
+    teacher[~known] = 1e6  # whatever stands there makes no difference
+    weights = known * (7 / 5)
+    spec = make_spec("soft_label", soft_label=form, is_regression=classes == 1, temperature=2.0)
+    loss = DistillationLoss(spec, nn.Identity(), None, LogitMapping())
+
+    def of(rows):
+        given = (student[rows], draw(3, 7, 8)[rows], teacher[rows], None, torch.zeros(len(student[rows])).long())
+        return loss.terms(*given, teacher_weights=weights[rows])["soft_label"].item()
+
+    np_loss = np_soft_cross_entropy if form == "cross_entropy" and classes > 1 else np_squared_error
+    temperature = 1.0 if classes == 1 else 2.0
+    expected = np_loss(student[known].numpy(), teacher[known].numpy(), temperature)
+    assert of(slice(0, 7)) == pytest.approx(expected, rel=1e-12)
+    assert (2 * of(slice(0, 2)) + 5 * of(slice(2, 7))) / 7 == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize("classes", CLASSES)
 def test_hard_labels_count_labelled_rows_only(classes):
     logits, labels = draw(1, 7, classes), torch.arange(7) % classes

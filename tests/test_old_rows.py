@@ -108,6 +108,7 @@ def test_old_settings_are_in_their_canonical_form(number):
     since = {"no_timing", "validation_log", "student_layers", "preset", "hidden_states_loss_weight"}
     since |= {"hidden_states_layers", "unlabelled_path", "unlabelled_rows", "match_steps"}
     since |= {"export", "export_margin", "trim_vocabulary"}
+    since |= {"teacher_predictor", "teacher_predictions", "save_teacher_predictions"}
     assert today.keys() - recorded.keys() == since, "flags that there were not"
 
 

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, DistributedSampler
 
 from automm_distill.automm.random_numbers import seeded_python
-from automm_distill.automm.teacher import TeacherTargetSource
+from automm_distill.automm.targets import TargetSource
 from automm_distill.automm.tokenized_rows import Rows
 
 POOL_BATCHES = 50
@@ -110,7 +110,7 @@ class TrainRows(LightningDataModule):
         grouped: bool,
         on_gpu: bool,
         rows_per_epoch: int | None = None,
-        targets: TeacherTargetSource | None = None,
+        targets: TargetSource | None = None,
     ) -> None:
         super().__init__()
         self.train, self.validation, self.targets = train, validation, targets

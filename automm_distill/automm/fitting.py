@@ -9,6 +9,7 @@ from autogluon.multimodal import MultiModalPredictor
 
 from automm_distill.automm.fit_options import LABEL, VERBOSITY, FitOptions
 from automm_distill.automm.learner import Learner
+from automm_distill.automm.outputs_teacher import OutputsTeacher
 from automm_distill.automm.teacher import Teacher
 from automm_distill.errors import NotFiniteError, TrainingError
 from automm_distill.inputs.rows.splits import TrainValidation
@@ -23,7 +24,7 @@ def fit(
     data: TrainValidation,
     task: Task,
     options: FitOptions,
-    teacher: Teacher | None = None,
+    teacher: Teacher | OutputsTeacher | None = None,
     unlabelled: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
     """Fine-tune a checkpoint, or distil a teacher into it, and save the predictor in ``folder``.

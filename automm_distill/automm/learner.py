@@ -18,8 +18,10 @@ from automm_distill.automm.batches import TrainRows
 from automm_distill.automm.fit_options import FitOptions
 from automm_distill.automm.forward import forward
 from automm_distill.automm.lightning_modules import DistillModule, FineTuneModule
+from automm_distill.automm.outputs_teacher import OutputsTeacher
 from automm_distill.automm.progress import FitProgress
-from automm_distill.automm.teacher import Teacher, TeacherTargetSource
+from automm_distill.automm.targets import TargetSource
+from automm_distill.automm.teacher import Teacher
 from automm_distill.automm.tokenized_rows import Rows
 from automm_distill.losses import LogitMapping
 
@@ -38,7 +40,7 @@ class Learner(BaseLearner):
     progress: Mapping[str, Any] = MappingProxyType({"optimizer_steps": 0, "epochs": 0})
 
     # Set by BaseLearner.fit (learners/base.py:382 to 593) before it calls the methods below.
-    _teacher_learner: Teacher | None
+    _teacher_learner: Teacher | OutputsTeacher | None
     _train_data: pd.DataFrame
     _tuning_data: pd.DataFrame
     _label_column: str
@@ -46,7 +48,7 @@ class Learner(BaseLearner):
 
     # Set by get_datamodule_per_run for the methods that are called after it.
     _student_preprocessor: Any
-    _targets: TeacherTargetSource | None
+    _targets: TargetSource | None
     _validation_rows: Rows
 
     _module: FineTuneModule  # set by get_litmodule_per_run
@@ -101,7 +103,7 @@ class Learner(BaseLearner):
         """As in learners/base.py:757; a student that is made of the fine-tuned teacher's layers begins as they are."""
         model = super().get_model_per_run(model=model, config=config, df_preprocessor=df_preprocessor)
         teacher = self._teacher_learner
-        if teacher is not None and teacher.layers:
+        if isinstance(teacher, Teacher) and teacher.layers:
             teacher.give_layers(model, self._logit_mapping(teacher, df_preprocessor))
         return model
 
@@ -131,7 +133,7 @@ class Learner(BaseLearner):
         self._module = DistillModule(targets, teacher.head, mapping, **arguments)
         return self._module
 
-    def _logit_mapping(self, teacher: Teacher, preprocessor: Any) -> LogitMapping:
+    def _logit_mapping(self, teacher: Teacher | OutputsTeacher, preprocessor: Any) -> LogitMapping:
         # data/preprocess_dataframe.py:82: the scale of a regression's labels, fitted on this student's training rows.
         classes = sorted(self._train_data[self._label_column].unique().tolist()) if teacher.classes else None
         return teacher.logit_mapping(classes, preprocessor._label_scaler)

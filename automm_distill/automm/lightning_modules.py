@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from automm_distill.automm.fit_options import FitOptions
 from automm_distill.automm.hidden_states import HiddenStates, Projections
 from automm_distill.automm.random_numbers import CpuDropout, pass_seed, seed_torch
-from automm_distill.automm.teacher import TeacherTargets, TeacherTargetSource
+from automm_distill.automm.targets import TargetSource
+from automm_distill.automm.teacher import TeacherTargets
 from automm_distill.automm.tokenized_rows import LABEL_WEIGHT
 from automm_distill.devices import prepare_arithmetic
 from automm_distill.loss_log import LossLog
@@ -127,21 +128,23 @@ class DistillModule(FineTuneModule):
     optimizer step, at most once in :data:`GRADIENT_SHARE_EVERY` passes. With several GPUs, the log covers the rows of
     the first one.
 
-    :param teacher_head: the teacher's last layer.
+    :param teacher_head: the teacher's last layer; None of a teacher of which only outputs are known.
     :param logit_mapping: from the teacher's outputs to those of this student.
     """
 
     def __init__(
-        self, targets: TeacherTargetSource, teacher_head: nn.Linear, logit_mapping: LogitMapping, **fine_tune: Any
+        self, targets: TargetSource, teacher_head: nn.Linear | None, logit_mapping: LogitMapping, **fine_tune: Any
     ) -> None:
         super().__init__(**fine_tune)
         losses = self.options.losses
         assert losses is not None  # only fine-tuning does without
         self._targets = targets
         # Buffers follow the module to its device; these are neither trained nor saved.
-        self.register_buffer("_head_weight", teacher_head.weight.detach(), persistent=False)
-        self.register_buffer("_head_bias", teacher_head.bias.detach(), persistent=False)
-        width, teacher_width = self.model.out_features, teacher_head.in_features
+        if teacher_head is not None:
+            self.register_buffer("_head_weight", teacher_head.weight.detach(), persistent=False)
+            self.register_buffer("_head_bias", teacher_head.bias.detach(), persistent=False)
+        width = self.model.out_features
+        teacher_width = width if teacher_head is None else teacher_head.in_features
         self.adaptor = nn.Identity() if width == teacher_width else nn.Linear(width, teacher_width)
         pairs = losses.hidden_layers if losses.weights[HIDDEN_STATES] > 0 else ()
         self._hidden = HiddenStates(self.model.model, [layer for layer, _ in pairs]) if pairs else None
@@ -174,6 +177,7 @@ class DistillModule(FineTuneModule):
             teacher.features,
             batch[self.model.label_key],
             label_weights=batch.get(LABEL_WEIGHT),
+            teacher_weights=teacher.weights,
             states=self._states(layers, teacher, batch) if layers else None,
         )
         if batch_idx % self.trainer.accumulate_grad_batches == 0:

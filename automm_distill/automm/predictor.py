@@ -4,7 +4,7 @@ Its private ``_learner`` (predictor.py:217) is read for what has no public acces
 tokenise rows, and the configuration that the fit ended with.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from automm_distill.automm.fit_options import PRECISION_NAMES, VERBOSITY
 from automm_distill.automm.forward import forward
 from automm_distill.automm.hidden_states import HiddenStates
 from automm_distill.automm.tokenized_rows import Rows
+from automm_distill.devices import Device
 from automm_distill.errors import NotFiniteError
 from automm_distill.losses import HIDDEN_STATES
 from automm_distill.progress import batch_starts
@@ -31,12 +32,24 @@ class Predictor:
     Predictions depend on the fitted model, the rows, and the device and precision of the fit, on nothing else.
 
     :param token_cache: the cache folder, where the tokens of many rows are kept; None to keep none.
+    :param columns: its own names of the task's ``model_columns``; None where these are its own.
+    :param classes: the task's numbers of its classes, in the order of its logits; None where its labels are these.
     """
 
-    def __init__(self, automm: Any, task: Task, token_cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        automm: Any,
+        task: Task,
+        token_cache: Path | None = None,
+        *,
+        columns: Mapping[str, str] | None = None,
+        classes: Sequence[int] | None = None,
+    ) -> None:
         self.automm = automm
         self.task = task
         self.token_cache = token_cache
+        self.columns = {name: name for name in task.model_columns} if columns is None else dict(columns)
+        self._classes = classes
         # learners/base.py:280: load() has no argument for it, and Lightning's bar goes to standard output.
         automm._learner._enable_progress_bar = False
 
@@ -55,7 +68,14 @@ class Predictor:
 
         The same values as ``MultiModalPredictor.predict_proba`` and ``predict``, but with little padding.
         """
-        return predictions(self.outputs(frame)[0], self.label_scaler)
+        return predictions(self.outputs(frame)[0], self.label_scaler, self.classes)
+
+    @property
+    def classes(self) -> list[Any] | None:
+        """The task's numbers of the classes, in the order of the logits; None for a regression."""
+        if self.task.is_regression:
+            return None
+        return list(self._classes) if self._classes else np.asarray(self.automm.class_labels).tolist()
 
     @property
     def label_scaler(self) -> Any:
@@ -122,7 +142,8 @@ class Predictor:
 
         By default (``realtime=False``) it sets up a Lightning trainer in each call, for one row as for many.
         """
-        return self.automm.predict(frame[list(self.task.model_columns)], as_pandas=False)
+        texts = frame[list(self.task.model_columns)].rename(columns=self.columns)
+        return self.automm.predict(texts, as_pandas=False)
 
     @property
     def predict_starts_processes(self) -> bool:
@@ -176,7 +197,8 @@ class Predictor:
 
     def _rows(self, frame: pd.DataFrame) -> Rows:
         (processor,) = self.automm._learner._data_processors["text"]
-        return Rows(processor, self.automm._learner._df_preprocessor, frame, token_cache=self.token_cache)
+        texts = frame.rename(columns=self.columns)
+        return Rows(processor, self.automm._learner._df_preprocessor, texts, token_cache=self.token_cache)
 
     def _forward(
         self, precision: str | None, device: torch.device
@@ -188,14 +210,16 @@ class Predictor:
         return lambda batch: forward(model, batch, device, arithmetic)
 
 
-def predictions(logits: np.ndarray, label_scaler: Any) -> np.ndarray:
+def predictions(logits: np.ndarray, label_scaler: Any, classes: Sequence[int] | None = None) -> np.ndarray:
     """Class probabilities (rows, classes) from logits of that shape; with a scaler, values (rows,) from (rows, 1).
 
     :param label_scaler: :attr:`Predictor.label_scaler`.
+    :param classes: :attr:`Predictor.classes`; None where they are in the task's order.
     """
     if label_scaler is not None:
         return label_scaler.inverse_transform(logits)[:, 0].astype(float)
-    return softmax(logits.astype(np.float64), axis=1)
+    order = slice(None) if classes is None else np.argsort(classes)
+    return softmax(logits.astype(np.float64), axis=1)[:, order]
 
 
 def load(folder: Path, task: Task, *, verbosity: str = "normal", token_cache: Path | None = None) -> Predictor:
@@ -205,3 +229,27 @@ def load(folder: Path, task: Task, *, verbosity: str = "normal", token_cache: Pa
     """
     automm = MultiModalPredictor.load(str(folder), verbosity=VERBOSITY[verbosity])
     return Predictor(automm, task, token_cache)
+
+
+def load_finished(
+    folder: Path,
+    task: Task,
+    device: Device,
+    *,
+    columns: Mapping[str, str],
+    classes: Sequence[int],
+    verbosity: str = "normal",
+    token_cache: Path | None = None,
+) -> Predictor:
+    """A predictor that somebody else may have saved, on another machine, to be run on this device.
+
+    Its saved configuration says what it was trained on (learners/base.py:2204): here it gets this run's device and
+    precision, as the models that are trained here have them.
+
+    :param columns: with ``classes`` and ``token_cache`` as in :class:`Predictor`.
+    """
+    automm = MultiModalPredictor.load(str(folder), verbosity=VERBOSITY[verbosity])
+    environment = automm._learner._config.env
+    environment.num_gpus = device.num_gpus
+    environment.precision = PRECISION_NAMES[device.prediction_precision]
+    return Predictor(automm, task, token_cache, columns=columns, classes=classes)

@@ -26,11 +26,14 @@ class TeacherTargets(NamedTuple):
     """The teacher's logits (B, C) and features (B, D) for a batch and, if they are compared, its hidden states.
 
     Those are of the first tokens, (B, K, D), or, of a teacher that runs in every step, of all tokens, (B, K, L, D).
+    Features are None of a teacher of which only outputs are known. ``weights`` (B,) are those of the rows in the soft
+    label loss, where the teacher lacks some.
     """
 
     logits: torch.Tensor
-    features: torch.Tensor
+    features: torch.Tensor | None
     states: torch.Tensor | None = None
+    weights: torch.Tensor | None = None
 
 
 class CachedTeacherTargets:
@@ -82,9 +85,6 @@ class OnlineTeacherTargets:
         return TeacherTargets(output[LOGITS], output[FEATURES], states)
 
 
-TeacherTargetSource = CachedTeacherTargets | OnlineTeacherTargets
-
-
 class Teacher:
     """The parts of a teacher that distillation needs, for ``MultiModalPredictor.fit(teacher_predictor=...)``.
 
@@ -104,7 +104,7 @@ class Teacher:
         compared_layers: Sequence[int] = (),
     ) -> None:
         self.task = predictor.task
-        self.classes = None if self.task.is_regression else np.asarray(predictor.automm.class_labels).tolist()
+        self.classes = predictor.classes
         learner = predictor.automm._learner
         self.head = copy.deepcopy(learner._model.head).cpu().float().requires_grad_(False)
         self.label_scaler = predictor.label_scaler
@@ -135,7 +135,22 @@ class Teacher:
         if self._online is not None:
             return self._online.predict(frame)
         kept = self.targets_for(frame).batch(range(len(frame)))
-        return predictions(kept[LOGITS].numpy(), self.label_scaler)
+        return predictions(kept[LOGITS].numpy(), self.label_scaler, self.classes)
+
+    def covers(self, frame: pd.DataFrame) -> np.ndarray:
+        """Which rows it can predict: all, a mask of shape (rows,)."""
+        return np.ones(len(frame), dtype=bool)
+
+    def given_outputs(self, frame: pd.DataFrame) -> np.ndarray:
+        """What :class:`~automm_distill.given_outputs.GivenOutputs` would hold of these training rows."""
+        if self._online is not None:
+            logits = self._online.outputs(frame)[0]
+        else:
+            logits = self.targets_for(frame).batch(range(len(frame)))[LOGITS].numpy()
+        logits = logits.astype(np.float64)
+        if self.classes is None:
+            return np.asarray(logits * self.label_scaler.scale_ + self.label_scaler.mean_)
+        return np.asarray(logits[:, np.argsort(self.classes)])
 
     def logit_mapping(self, classes: list[Any] | None, label_scaler: Any) -> LogitMapping:
         """From the teacher's outputs to those of a student with these classes, or with this label scaler.
@@ -147,13 +162,29 @@ class Teacher:
         :raises UserError: when the classes differ.
         """
         if self.classes is None:
-            teacher, student = self.label_scaler, label_scaler
-            (factor,), (shift,) = teacher.scale_ / student.scale_, (teacher.mean_ - student.mean_) / student.scale_
-            return LogitMapping(factor=float(factor), shift=float(shift))
+            return scale_mapping(self.label_scaler.scale_, self.label_scaler.mean_, label_scaler)
         assert classes is not None
-        if sorted(self.classes) != sorted(classes):
-            raise UserError(f"the teacher's classes {self.classes} are not the student's classes {classes}")
-        return LogitMapping(columns=[self.classes.index(label) for label in classes])
+        return class_mapping(self.classes, classes)
+
+
+def class_mapping(teacher: list[Any], student: list[Any]) -> LogitMapping:
+    """From the order of the teacher's classes to the student's.
+
+    :raises UserError: when the classes differ.
+    """
+    if sorted(teacher) != sorted(student):
+        raise UserError(f"the teacher's classes {teacher} are not the student's classes {student}")
+    return LogitMapping(columns=[teacher.index(label) for label in student])
+
+
+def scale_mapping(scale: np.ndarray, mean: np.ndarray, student: Any) -> LogitMapping:
+    """From a regression's outputs, of which ``scale`` times output plus ``mean`` is the value, to the student's scale.
+
+    :param scale: and ``mean``: shape (1,).
+    :param student: its label scaler.
+    """
+    (factor,), (shift,) = scale / student.scale_, (mean - student.mean_) / student.scale_
+    return LogitMapping(factor=float(factor), shift=float(shift))
 
 
 def _weights_of_layers(network: Any, layers: Sequence[int]) -> dict[str, torch.Tensor]:

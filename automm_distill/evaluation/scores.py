@@ -43,10 +43,12 @@ def score_all(task: Task, labels: Mapping[str, np.ndarray], outputs: Mapping[str
     """``{test set: {metric: {role: score}}}``.
 
     :param labels: the true labels per test set.
-    :param outputs: ``{role: outputs}`` for the same test sets.
+    :param outputs: ``{role: outputs}`` for the same test sets; a teacher that is a file may lack some.
     """
     return {
-        name: metrics.scores_by_role(task.metrics, truth, {role: sets[name] for role, sets in outputs.items()})
+        name: metrics.scores_by_role(
+            task.metrics, truth, {role: sets[name] for role, sets in outputs.items() if name in sets}
+        )
         for name, truth in labels.items()
     }
 
@@ -55,7 +57,9 @@ def ratios(scores: Scores) -> dict[str, dict[str, dict[str, Any]]]:
     """``{test set: {metric: {"value": ratio or None, "reason": why there is none}}}``."""
     return {
         test_set: {
-            metric: asdict(metrics.distillation_ratio(by_role["teacher"], by_role.get("baseline"), by_role["student"]))
+            metric: asdict(
+                metrics.distillation_ratio(by_role.get("teacher"), by_role.get("baseline"), by_role["student"])
+            )
             for metric, by_role in by_metric.items()
         }
         for test_set, by_metric in scores.items()
@@ -71,7 +75,7 @@ def bootstrap_all(task: Task, labels: Outputs, outputs: Mapping[str, Outputs], i
     """
     results = {}
     for name, truth in labels.items():
-        predicted = {role: metrics.predicted_labels(sets[name]) for role, sets in outputs.items()}
+        predicted = {role: metrics.predicted_labels(sets[name]) for role, sets in outputs.items() if name in sets}
         obstacle = why_not_judged([bootstrap.RunPredictions(truth, predicted, ids[name])])
         results[name] = {
             metric: asdict(bootstrap.bootstrap_run(metric, truth, predicted, ids[name]))
@@ -115,10 +119,13 @@ def _test_sets(
     """A column of the test sets, and each role's predictions for them; with ``pool``, of their union too."""
     names = [name for name in eval_sets if name != VALIDATION]
     values = _columns(eval_sets, column, names)
-    outputs: dict[str, Outputs] = {role: {name: sets[name] for name in names} for role, sets in predictions.items()}
+    outputs: dict[str, Outputs] = {
+        role: {name: sets[name] for name in names if name in sets} for role, sets in predictions.items()
+    }
     if not pool:
         return values, outputs
-    return pooled(values), {role: pooled(sets) for role, sets in outputs.items()}
+    whole = {role: pooled(sets) if len(sets) == len(names) else sets for role, sets in outputs.items()}
+    return pooled(values), whole
 
 
 def _columns(eval_sets: Mapping[str, pd.DataFrame], column: str, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -128,8 +135,11 @@ def _columns(eval_sets: Mapping[str, pd.DataFrame], column: str, names: Sequence
 def warn_if_no_better_than_constant(task: Task, tests: Mapping[str, pd.DataFrame], predictions: Outputs) -> None:
     """Log the teacher's score; loudly, if it has learnt nothing, before the student's time is spent on it.
 
-    :param predictions: the teacher's, per test set.
+    :param predictions: the teacher's, per test set; where one is missing, there is no score.
     """
+    if not set(tests) <= set(predictions):
+        log.info("the teacher's score is n/a: it does not cover all test rows")
+        return
     metric = task.metrics[0]
     labels = np.concatenate([frame["label"].to_numpy() for frame in tests.values()])
     reached = metrics.score(metric, labels, metrics.predicted_labels(np.concatenate([predictions[s] for s in tests])))

@@ -17,6 +17,7 @@ from automm_distill.inputs.rows.own_sources import hub_id
 from automm_distill.layer_choice import student_name
 from automm_distill.settings import DATA, DISTILLATION, MACHINE, TRAINING, flags_of
 from automm_distill.tasks import DEMO_TASK, GLUE_TASKS, Task, own_task, pawsx_task
+from automm_distill.teacher_choice import teacher_name
 from automm_distill.text_table import TextTable, as_markdown
 
 FILE = "README.md"
@@ -24,7 +25,7 @@ FILE = "README.md"
 _METRICS = {"matthews": "matthews_correlation", "pearson": "pearsonr", "spearman": "spearmanr"}
 _EXAMPLES = (("A man is playing a guitar.", "Somebody makes music."), ("It rains.", "The sun is out."))
 # Flags that others take their defaults from.
-_SHAPING = ("preset", "demo", "student_layers", "student_model")
+_SHAPING = ("preset", "demo", "student_layers", "student_model", "teacher_predictor", "teacher_predictions")
 
 Row = Mapping[str, Any]
 
@@ -53,7 +54,7 @@ def command(row: Row) -> str:
 def _header(form: str, row: Row) -> dict[str, Any]:
     settings, task = row["settings"], _task(row)
     data = task.hub_id or ("generated" if row["demonstration"] else task.name)
-    base = short_name(settings["student_model"] or settings["teacher_model"])
+    base = short_name(settings["student_model"] or teacher_name(settings))
     scores = row["export"]["forms"][form]["scores"]
     results = [
         {
@@ -108,6 +109,10 @@ def _sections(form: str, row: Row) -> Iterator[str]:
     yield f"Trained by {_listed(row['versions'])}. Exported {exported['finished']} by {_listed(exported['versions'])}."
 
 
+def _of_file(row: Row) -> bool:
+    return row.get("teacher", {}).get("kind") == "predictions"
+
+
 def _listed(versions: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {number}" for name, number in versions.items())
 
@@ -117,9 +122,10 @@ def _points(number: float) -> str:
 
 
 def _description(row: Row, task: Task) -> str:
-    role, teacher = row["export"]["role"], short_name(row["settings"]["teacher_model"])
+    role, teacher = row["export"]["role"], short_name(teacher_name(row["settings"]))
+    of = f"`{teacher}`" if "teacher" in row else f"a fine-tuned `{teacher}`"
     made = {
-        "student": f"distilled from a fine-tuned `{teacher}`",
+        "student": f"distilled from {'the predictions in ' if _of_file(row) else ''}{of}",
         "teacher": f"a fine-tuned `{teacher}`",
         "baseline": "fine-tuned without a teacher",
     }[role]
@@ -194,7 +200,7 @@ def _made(row: Row, found: Row) -> str:
     unlabelled = f", {rows['unlabelled']:,} rows without labels" if rows.get("unlabelled") and role == "student" else ""
     text = (
         f"Trained on {rows['train']:,} rows{unlabelled}; checkpoints were chosen on {rows['validation']:,} others. "
-        f"Teacher `{short_name(row['settings']['teacher_model'])}`, student `{_student(row)}`. The command, with paths "
+        f"Teacher `{short_name(teacher_name(row['settings']))}`, student `{_student(row)}`. The command, with paths "
         f"cut short:\n\n```\n{command(row)}\n```\n\nand then `python automm_distillation_export.py`."
     )
     if vocabulary is not None:
@@ -254,7 +260,7 @@ def _flags(row: Row) -> Iterator[str]:
 
 
 def _spelled(value: Any, declared: Flag) -> str:
-    if declared.kind in ("model", "paths"):
+    if declared.kind in ("model", "paths", "file"):
         return short_name(value)
     if isinstance(value, bool):
         return str(value).lower()

@@ -8,6 +8,7 @@ from typing import Any
 
 from automm_distill import automm, cache
 from automm_distill.automm import Predictor
+from automm_distill.devices import Device
 from automm_distill.errors import UserError
 from automm_distill.export.source import Source
 from automm_distill.inputs import demo
@@ -16,6 +17,7 @@ from automm_distill.inputs.rows.splits import Splits, load_splits
 from automm_distill.results import RESULTS, read_rows
 from automm_distill.settings import Settings
 from automm_distill.tasks import Task
+from automm_distill.teachers.saved_predictor import open_predictor
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,13 @@ def opened(run: PastRun, role: str, *, with_teacher: bool) -> Iterator[Source]:
     with ExitStack() as in_use:
         models: dict[str, Predictor] = {}
         for name in dict.fromkeys([*(["teacher"] if with_teacher else []), role]):
-            path = _path(run, name)
             try:
+                path = _path(run, name)
                 if not (path / automm.WEIGHT_FILES[0]).is_file():
                     raise cache.NotAvailable(f"no {automm.WEIGHT_FILES[0]} in {path}")
-                if name != "student":
+                if _is_cached(run, name):
                     in_use.enter_context(_in_use(path))
-                models[name] = _load(path, name, splits.task)
+                models[name] = _load(path, name, run, splits.task)
             except cache.NotAvailable as error:
                 if name == role:
                     raise UserError(f"{run.folder}: its {role} is not available ({error})") from error
@@ -85,14 +87,28 @@ def _path(run: PastRun, role: str) -> Path:
         return run.folder / "student"
     if role not in run.row["training"]:
         raise UserError(f"{run.folder}: this run has no {role}")
+    if role == "teacher" and "teacher" not in run.row["size"]:
+        raise cache.NotAvailable("of the teacher there are only its outputs")
     return Path(run.row["training"][role]["path"])
 
 
-def _load(path: Path, role: str, task: Task) -> Predictor:
+def _load(path: Path, role: str, run: PastRun, task: Task) -> Predictor:
+
     def load(folder: Path, _: Mapping[str, Any]) -> Predictor:
         return automm.load(folder, task, verbosity="quiet")
 
-    return load(path, {}) if role == "student" else cache.load_now(path, load)
+    if role == "teacher" and not _is_cached(run, role):
+        saved = open_predictor(path, task)
+        if saved.fingerprint != run.row["teacher"]["fingerprint"]:
+            raise cache.NotAvailable(f"{path} has changed since")
+        device = Device(0, "32", "CPU", 1)
+        return automm.load_finished(path, task, device, columns=saved.columns, classes=saved.classes, verbosity="quiet")
+    return cache.load_now(path, load) if _is_cached(run, role) else load(path, {})
+
+
+def _is_cached(run: PastRun, role: str) -> bool:
+    """Whether the model is an entry of the cache: no student is, nor a teacher that was finished before."""
+    return "from_cache" in run.row["training"].get(role, {})
 
 
 @contextmanager

@@ -62,11 +62,11 @@ class Shape:
 TEACHER = Shape(layers=2, width=64, heads=4)
 
 
-def prepare(settings: Settings, folder: Path) -> tuple[Path, str, str | None]:
+def prepare(settings: Settings, folder: Path) -> tuple[Path, str | None, str | None]:
     """Make (once) what ``--demo`` runs on, below ``folder``.
 
     :return: the data folder, and the teacher's and the student's checkpoint: the user's own where flags name some, None
-        for a student made of the teacher's layers.
+        for a teacher that is finished, and for a student made of the teacher's layers.
     """
     recipe = {"demo": Path(__file__).read_text(encoding="utf-8"), "benchmark": settings.benchmark}
     path = folder / f"demo-{settings.benchmark}-{cache.fingerprint(recipe)}"
@@ -78,11 +78,10 @@ def prepare(settings: Settings, folder: Path) -> tuple[Path, str, str | None]:
         load=lambda done, _: done,
     )
 
-    def place(name: str) -> str:
-        return str(ready / name) if name.startswith("demo-") else name
+    def place(name: str | None) -> str | None:
+        return str(ready / name) if name is not None and name.startswith("demo-") else name
 
-    student = None if settings.student_model is None else place(settings.student_model)
-    return ready / "data", place(settings.teacher_model), student
+    return ready / "data", place(settings.teacher_model), place(settings.student_model)
 
 
 def make_pairs(language: Language, rows: int, seed: int, seen: set[tuple[str, str]] | None = None) -> pd.DataFrame:

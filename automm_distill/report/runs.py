@@ -13,6 +13,7 @@ from automm_distill.flag import local_path
 from automm_distill.layer_choice import student_name
 from automm_distill.predictions import PREDICTIONS
 from automm_distill.settings import Settings, identity
+from automm_distill.teacher_choice import chosen_flag
 
 # What a row has had since version 0.1; a row without any of it is older and cannot be reported.
 REQUIRED_FIELDS = (
@@ -223,7 +224,7 @@ def _config(row: Mapping[str, Any], checkpoint_names: Mapping[str, str]) -> Conf
     del config["seed"]
     for role in ("teacher", "student"):
         name = _checkpoint_name(row, role)
-        if settings[f"{role}_model"] is not None:
+        if _given_name(settings, role) is not None:
             name = checkpoint_names.get(row.get("checkpoints", {}).get(role), name)
         config[f"{role}_model"] = name
     config = {name: config[name] for name in settings if name in config}  # in the order of the command line
@@ -244,16 +245,22 @@ def _checkpoint_names(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     names: dict[str, str] = {}
     for row in rows:
         for role, fingerprint in row.get("checkpoints", {}).items():
-            if row["settings"][f"{role}_model"] is not None:
+            if _given_name(row["settings"], role) is not None:
                 names.setdefault(fingerprint, _checkpoint_name(row, role))
     return names
 
 
 def _checkpoint_name(row: Mapping[str, Any], role: str) -> str:
     """As its flag gives it, with the layers that a student keeps; of the fine-tuned teacher's see ``student_name``."""
-    model = row["settings"][f"{role}_model"]
+    model = _given_name(row["settings"], role)
     place = None if model is None else local_path(model)
     return student_name(place, row.get("student_layers", ()) if role == "student" else ())
+
+
+def _given_name(settings: Mapping[str, Any], role: str) -> str | None:
+    """What a flag says of a role's checkpoint, or of a teacher that was finished before; None where none does."""
+    flag = chosen_flag(settings) if role == "teacher" else "student_model"
+    return None if flag is None else settings[flag]
 
 
 def _group_key(run: Run) -> frozenset[tuple[str, Any]]:

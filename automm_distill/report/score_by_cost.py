@@ -44,7 +44,8 @@ def draw(task_runs: TaskRuns, summaries: Sequence[Summary], chosen: Decision | N
             f"student: {student}": ("student", dict(marker="o", color=colour, ms=6, alpha=0.8)),
         }
         sizes = summary.group.runs[0].row["size"]
-        panels = [(by_size, {role: sizes[role]["bytes"] / MEGABYTE for role in ("teacher", "student")})]
+        in_megabytes = {role: sizes[role]["bytes"] / MEGABYTE for role in ("teacher", "student") if role in sizes}
+        panels = [(by_size, in_megabytes)]
         if speed is not None:
             panels.append((by_speed, {"teacher": 1.0, "student": speed}))
         for axes, costs in panels:
@@ -75,8 +76,9 @@ def _draw_models(
 ) -> None:
     """The mean scores of teacher, baseline and student; each label once in the figure."""
     for label, (role, look) in looks.items():
-        if role in summary.scores:
-            x = costs["teacher" if role == "teacher" else "student"]
+        cost = "teacher" if role == "teacher" else "student"
+        if role in summary.scores and cost in costs:  # a file of predictions has no size
+            x = costs[cost]
             shown: dict[str, Any] = {"label": label} if label not in labelled else {}
             axes.plot(x, mean_or_nan(summary.scores[role]), ls="", **look, **shown)
             labelled.add(label)

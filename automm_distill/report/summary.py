@@ -127,7 +127,7 @@ def best_run(decision: Decision) -> Run:
 
 def _summarize(group: RunGroup, test_set: str, metric: str, predictions: Sequence[RunPredictions | None]) -> Summary:
     by_run = [run.row["scores"][test_set][metric] for run in group.runs]
-    per_seed = {role: [scores[role] for scores in by_run] for role in ROLES if role in by_run[0]}
+    per_seed = {role: [scores[role] for scores in by_run] for role in ROLES if all(role in scores for scores in by_run)}
     spreads = {role: over_seeds(values) for role, values in per_seed.items()}
     gains = [_difference(scores["student"], scores.get("baseline")) for scores in by_run]
     gain = over_seeds(gains) if "baseline" in spreads else None
@@ -180,5 +180,7 @@ def _of_test_set(frame: pd.DataFrame | None, test_set: str) -> RunPredictions | 
         return None
     if test_set != POOLED:
         frame = frame[frame["test_set"] == test_set]
-    predicted: dict[str, Any] = {role: frame[role].to_numpy() for role in ROLES if role in frame}
+    predicted: dict[str, Any] = {  # a teacher that is a file may lack rows
+        role: frame[role].to_numpy() for role in ROLES if role in frame and frame[role].notna().all()
+    }
     return RunPredictions(frame["label"].to_numpy(), predicted, frame["id"].astype(str).to_numpy())

@@ -98,7 +98,7 @@ def speed_up(group: RunGroup) -> float | None:
 
 def parameters(group: RunGroup, role: str) -> int:
     """The number of weights of the group's teacher or student."""
-    return group.runs[0].row["size"][role]["parameters"]
+    return group.runs[0].row["size"].get(role, {}).get("parameters")
 
 
 def interval(bounds: Interval | Spread | None, form: str, scale: float = 1) -> str:

@@ -15,7 +15,10 @@ from automm_distill.flag import Benchmark
 from automm_distill.settings import FLAGS, Settings
 
 # Part of what makes two trials different ones, but not of ``Settings.identity``, which tells what they are by content.
-_BY_NAME = ("dataset_path", "unlabelled_path", "teacher_model", "student_model", "student_layers", "precision")
+_BY_NAME = (
+    *("dataset_path", "unlabelled_path", "teacher_model", "teacher_predictor", "teacher_predictions"),
+    *("student_model", "student_layers", "precision"),
+)
 
 MAX_NAME_BYTES = 200  # of a trial's values; file systems allow names of 255 bytes
 

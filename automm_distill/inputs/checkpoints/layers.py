@@ -105,6 +105,23 @@ def count(flag: str, name: str, checkpoint: Checkpoint) -> int:
     return len(modules)
 
 
+def count_configured(flag: str, name: str, checkpoint: Checkpoint) -> int:
+    """The same of a network that is there without its weights, by its configuration.
+
+    :raises UserError: when the layers cannot be found.
+    """
+    import torch
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(checkpoint.path, trust_remote_code=False)
+    with torch.device("meta"):
+        network = transformers.AutoModel.from_config(config, trust_remote_code=False)
+    try:
+        return len(find_layers(network)[1])
+    except UserError as error:
+        raise UserError(f"{flag}: {name}: {error}; {flag} 0 leaves them out") from error
+
+
 def layer_states(output: Any) -> Any:
     """The states (B, L, D) in what a layer returns: by themselves, or first of several things."""
     return output[0] if isinstance(output, tuple) else output

@@ -37,7 +37,7 @@ def check_checkpoint(flag: str, name: str, folder: Path, texts: Sequence[str], l
 
     :param flag: the command-line flag that ``name`` came from, for messages.
     :param texts: some of those that it will be trained on.
-    :param limit: as in :func:`longest_row`.
+    :param limit: cut rows to so many tokens; None for AutoGluon's own limit.
     :return: the longest row that it takes, in tokens.
     :raises UserError: when AutoGluon could not train it, or would train it on nothing.
     """
@@ -48,7 +48,7 @@ def check_checkpoint(flag: str, name: str, folder: Path, texts: Sequence[str], l
     content = _tokenize(where, tokenizer, texts)
     _require_embeddings(where, network, tokenizer)
     with refusing(where, "no saying how long its rows may be"):
-        max_tokens = longest_row(config, network, tokenizer, limit)
+        max_tokens = longest_row(config, network, tokenizer, limit or AUTOGLUON_MAX_TOKENS)
     if max_tokens < _FEWEST_TOKENS:
         raise UserError(
             f"{where}: AutoGluon would cut its rows to {max_tokens} tokens (by config.json), which is too few; "
@@ -58,14 +58,14 @@ def check_checkpoint(flag: str, name: str, folder: Path, texts: Sequence[str], l
     return max_tokens
 
 
-def longest_row(config: Any, network: Any, tokenizer: Any, limit: int | None = None) -> int:
+def longest_row(config: Any, network: Any, tokenizer: Any, most: int = AUTOGLUON_MAX_TOKENS) -> int:
     """Tokens of the longest row: as many as are wanted, but no more than the network has positions for.
 
     AutoGluon (models/utils.py:1119) takes ``max_position_embeddings``. RoBERTa and its kin count positions from
     ``padding_idx + 1`` (transformers, create_position_ids_from_input_ids): the first ones are never a token's.
 
     :param network: with or without weights.
-    :param limit: as many as are wanted; None for as many as AutoGluon takes.
+    :param most: as many as are wanted; AutoGluon's own limit, or another.
     """
     declared = getattr(config, "max_position_embeddings", tokenizer.model_max_length)
     if getattr(config, "relative_attention", False) or "relative" in getattr(config, "position_embedding_type", ""):
@@ -75,7 +75,9 @@ def longest_row(config: Any, network: Any, tokenizer: Any, limit: int | None = N
         for name, module in network.named_modules()
         if "position" in name and getattr(module, "padding_idx", None) is not None
     ]
-    return int(min(limit or AUTOGLUON_MAX_TOKENS, declared, *counted_from_padding))
+    return int(
+        min(most, tokenizer.model_max_length if most > AUTOGLUON_MAX_TOKENS else most, declared, *counted_from_padding)
+    )
 
 
 def load_network(folder: Path) -> tuple[Any, Mapping[str, Any]]:

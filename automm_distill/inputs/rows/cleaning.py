@@ -36,7 +36,7 @@ def clean(raw: pd.DataFrame, task: Task, where: str) -> pd.DataFrame:
     raw = _with_hub_names(raw, task).reset_index(drop=True)
     require_columns(raw, [*task.text_columns, "label"], where)
     texts = model_texts(raw, task.text_columns, where)
-    labels = _labels(raw["label"], task, where)
+    labels = label_numbers(raw["label"], task, where)
 
     unlabelled = labels.isna()
     textless = ~unlabelled & _lacks_text(texts, task)
@@ -58,18 +58,27 @@ def clean_unlabelled(raw: pd.DataFrame, task: Task, where: str) -> pd.DataFrame:
     :return: columns ``task.model_columns`` (text).
     :raises UserError: on a missing column, a value that is no text, or no row left.
     """
-    raw = _with_hub_names(raw, task)
-    if not set(task.text_columns) & set(raw.columns) and len(task.model_columns) == len(task.text_columns):
-        raw = raw.rename(columns=dict(zip(task.model_columns, task.text_columns, strict=True)))
-    raw = raw.reset_index(drop=True)
-    require_columns(raw, task.text_columns, where)
-    texts = model_texts(raw, task.text_columns, where)
+    texts = texts_of(raw, task, where)
     textless = _lacks_text(texts, task)
     if textless.any():
         log.info("%s: dropped %s of %s rows without text", where, f"{textless.sum():,}", f"{len(raw):,}")
     if textless.all():
         raise UserError(f"{where}: no row is left with a text (of {len(raw):,})")
     return texts[~textless].reset_index(drop=True)
+
+
+def texts_of(raw: pd.DataFrame, task: Task, where: str) -> pd.DataFrame:
+    """The texts of all rows, under the names that models see.
+
+    :param raw: as :func:`clean_unlabelled` takes it.
+    :raises UserError: on a missing column, or a value that is no text.
+    """
+    raw = _with_hub_names(raw, task)
+    raw = raw.reset_index(drop=True)
+    found = set(raw.columns)
+    columns = task.model_columns if set(task.model_columns) <= found and not set(task.text_columns) & found else None
+    require_columns(raw, columns or task.text_columns, where)
+    return model_texts(raw, columns or task.text_columns, where)
 
 
 def warn_if_names_meet_numbers(splits: Mapping[str, pd.DataFrame], task: Task) -> None:
@@ -84,7 +93,7 @@ def warn_if_names_meet_numbers(splits: Mapping[str, pd.DataFrame], task: Task) -
         frame = _with_hub_names(raw, task)
         known = {str(label).strip() for label in frame["label"].drop_duplicates()} if "label" in frame else set()
         for label in known:
-            if _plain(label) in map(_plain, task.classes):
+            if plain_name(label) in map(plain_name, task.classes):
                 where["names"].add(split)
             elif re.fullmatch(r"\d+(\.0*)?", label):
                 where["numbers"].add(split)
@@ -157,7 +166,7 @@ def _texts(column: pd.Series, where: str) -> pd.Series:
     return texts
 
 
-def _labels(column: pd.Series, task: Task, where: str) -> pd.Series:
+def label_numbers(column: pd.Series, task: Task, where: str) -> pd.Series:
     """The labels as float64; NaN for those that are not known.
 
     :raises UserError: for labels that the task does not have.
@@ -184,10 +193,10 @@ def _label_number(value: object, task: Task) -> float | None:
     """The label as a number: of its class, or itself for a regression; NaN if not known, None if it is none of them."""
     if isinstance(value, str) and value.strip().casefold() in NO_LABEL:
         return math.nan
-    names = {_plain(name): float(number) for number, name in enumerate(task.classes)}
+    names = {plain_name(name): float(number) for number, name in enumerate(task.classes)}
     if len(names) == 2 and not task.classes[1].startswith("not_"):  # true would be not_entailment
         names |= {"false": 0.0, "true": 1.0}
-    name = _plain(str(value))
+    name = plain_name(str(value))
     if name in names:
         return names[name]
     if isinstance(value, bool) or "_" in str(value):  # Python takes 1_000 for a number
@@ -202,7 +211,7 @@ def _label_number(value: object, task: Task) -> float | None:
     return number if valid else None
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A class's name without what people vary: "Not entailment" is not_entailment."""
     return re.sub(r"[\s_-]+", "_", name.strip().casefold())
 

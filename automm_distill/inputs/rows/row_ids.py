@@ -34,7 +34,7 @@ def row_ids(raw: pd.DataFrame, where: str) -> list[str]:
         return numbers.tolist()
     values = raw[column]
     whole = isinstance(values.dtype, np.dtype) and values.dtype.kind in "iu"
-    ids = values.astype(str) if whole else values.map(_one_spelling)
+    ids = values.astype(str) if whole else values.map(one_spelling)
     blank, repeated = ids == "", ids.duplicated(keep=False) & (ids != "")
     unusable = blank | repeated
     if unusable.any():
@@ -77,7 +77,7 @@ def separate_unrelated(tests: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFr
     }
 
 
-def _one_spelling(value: object) -> str:
+def one_spelling(value: object) -> str:
     """The id as text; "" for a blank one.
 
     1, 1.0 and "1.0" are the same id: a column with one missing entry is read as numbers with a point.
