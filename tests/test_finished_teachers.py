@@ -218,7 +218,7 @@ def test_classes_of_other_names_and_a_checkpoint_without_a_head_are_refused(chec
     folder = leave_classifier(checkpoints, tmp_path / "model", ["negative", "positive"])
     with pytest.raises(UserError, match="are negative, positive; rte has entailment, not_entailment"):
         open_classifier(str(folder), GLUE_TASKS["rte"])
-    with pytest.raises(UserError, match="is a BertModel; needs a fine-tuned ...ForSequenceClassification"):
+    with pytest.raises(UserError, match=r"is a BertModel; needs a fine-tuned \.\.\.ForSequenceClassification"):
         open_classifier(str(checkpoints / "teacher"), GLUE_TASKS["rte"])
 
 
@@ -266,7 +266,7 @@ def test_a_file_of_its_predictions_makes_the_same_student(trained):
     run = find_run(folder / row["run"], None)
     with opened(run, "student", with_teacher=True) as source:
         assert list(source.models) == ["student"]
-    with pytest.raises(UserError, match="its teacher is not available .of the teacher there are only its outputs"):
+    with pytest.raises(UserError, match=r"its teacher is not available \(of the teacher there are only its outputs"):
         opened(run, "teacher", with_teacher=False).__enter__()
     assert "--teacher_predictions p.jsonl" in card.command(row)
 

@@ -257,7 +257,7 @@ def test_soft_labels_count_rows_of_the_teacher_only(form, classes):
     student, teacher = draw(1, 7, classes), draw(2, 7, classes)
     known = torch.tensor([True, False, True, True, False, True, True])
     teacher[~known] = 1e6  # whatever stands there makes no difference
-    weights = known * (7 / 5)
+    weights = known.double() * (7 / 5)
     spec = make_spec("soft_label", soft_label=form, is_regression=classes == 1, temperature=2.0)
     loss = DistillationLoss(spec, nn.Identity(), None, LogitMapping())
 

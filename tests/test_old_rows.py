@@ -109,6 +109,8 @@ def test_old_settings_are_in_their_canonical_form(number):
     since |= {"hidden_states_layers", "unlabelled_path", "unlabelled_rows", "match_steps"}
     since |= {"export", "export_margin", "trim_vocabulary"}
     since |= {"teacher_predictor", "teacher_predictions", "save_teacher_predictions"}
+    since |= {"train_path", "test_path", "validation_path", "text_columns", "label_column"}
+    since |= {"problem_type", "metric", "max_text_length"}
     assert today.keys() - recorded.keys() == since, "flags that there were not"
 
 

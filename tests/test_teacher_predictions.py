@@ -116,7 +116,7 @@ def frame(texts, first=0, label=0):
 def splits_of(unlabelled=None):
     train = frame(["a", "b", "c", "d"])
     data = TrainValidation(train, frame(["h", "i"], first=4))
-    return Splits(data, data, {"test": frame(["t", "u"])}, "rows", unlabelled)
+    return Splits(RTE, data, data, {"test": frame(["t", "u"])}, "rows", unlabelled)
 
 
 def write(path, **columns):
@@ -164,12 +164,12 @@ def test_all_formats_of_rows_are_read_and_have_one_fingerprint(tmp_path, suffix)
                 file.write(rows.to_json(orient="records"))
     train = pd.DataFrame({"id": ["0", "1", "2"], **TEXTS, "label": 0})
     data = TrainValidation(train, train)
-    teacher, _ = open_file(path, RTE, Splits(data, data, {"test": train}, ""))
+    teacher, _ = open_file(path, RTE, Splits(RTE, data, data, {"test": train}, ""))
     np.testing.assert_allclose(teacher.outputs.distillation, np.log(P), atol=1e-12)
     again = write(tmp_path / "again.csv", **TEXTS, probabilities=[json.dumps(row) for row in P.tolist()])
-    assert open_file(again, RTE, Splits(data, data, {}, ""))[0].fingerprint == teacher.fingerprint
+    assert open_file(again, RTE, Splits(RTE, data, data, {}, ""))[0].fingerprint == teacher.fingerprint
     other = write(tmp_path / "other.csv", **TEXTS, label=[0, 1, 1])
-    assert open_file(other, RTE, Splits(data, data, {}, ""))[0].fingerprint != teacher.fingerprint
+    assert open_file(other, RTE, Splits(RTE, data, data, {}, ""))[0].fingerprint != teacher.fingerprint
 
 
 def test_unlabelled_rows_that_it_lacks_are_dropped_and_counted(tmp_path, caplog):
@@ -216,7 +216,7 @@ def test_ids_that_several_languages_share_are_refused(tmp_path):
 
 
 def test_no_such_file_is_one_line(tmp_path):
-    with pytest.raises(UserError, match="--teacher_predictions .*p.csv: no such file"):
+    with pytest.raises(UserError, match=r"--teacher_predictions .*p\.csv: no such file"):
         open_file(tmp_path / "p.csv", RTE, splits_of())
 
 
@@ -236,7 +236,7 @@ def test_what_is_written_is_read_again_digit_by_digit(tmp_path, suffix, name):
     saving.require_place(path, task)  # one of ours may be replaced
     data = TrainValidation(train, validation)
     test_set = next(iter(dict(task.test_splits)))
-    teacher, _ = open_file(path, task, Splits(data, data, {test_set: tests}, ""))
+    teacher, _ = open_file(path, task, Splits(task, data, data, {test_set: tests}, ""))
     expected = learnt[[0, 1, 0]]
     np.testing.assert_array_equal(teacher.outputs.distillation, expected)
     np.testing.assert_array_equal(teacher.outputs.eval_sets[test_set][0], learnt[0])
@@ -247,7 +247,7 @@ def test_a_file_that_is_not_ours_is_not_replaced(tmp_path):
     path = write(tmp_path / "mine.csv", id=[0], label=[1])
     with pytest.raises(UserError, match=r"--save_teacher_predictions .*mine.csv: is there, and holds no predictions"):
         saving.require_place(path, RTE)
-    with pytest.raises(UserError, match="needs a name that ends in .parquet, .csv, .jsonl"):
+    with pytest.raises(UserError, match=r"needs a name that ends in \.parquet, \.csv, \.jsonl"):
         saving.require_place(tmp_path / "p.txt", RTE)
 
 
@@ -255,9 +255,8 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
     path = tmp_path / "p.jsonl"
     saving.save_predictions(path, RTE, [("train", frame(["a"]), np.array([[1.0, 2.0]]))])
     before = path.read_bytes()
+    rows = frame(["a"]).assign(id=[object()])
     with pytest.raises(TypeError):
-        rows = frame(["a"])
-        rows["id"] = [object()]
         saving.save_predictions(path, RTE, [("train", rows, np.array([[3.0, 4.0]]))])
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["p.jsonl"]
