@@ -15,6 +15,7 @@ from automm_distill.cli import flags_without_effect, losses_of_outputs_alone, pa
 from automm_distill.errors import TrainingError, UserError
 from automm_distill.export import card
 from automm_distill.export.past_run import find_run, opened
+from automm_distill.report.command import run_report
 from automm_distill.results import read_rows
 from automm_distill.run_summary import markdown
 from automm_distill.settings import LOSS_WEIGHTS
@@ -313,3 +314,6 @@ def test_a_classifier_teaches_by_its_outputs(trained, checkpoints, tmp_path):
     assert row["scores"]["test"]["accuracy"]["teacher"] is not None
     assert any(entry.startswith("outputs-") for entry in row["cache_entries"])
     assert "teacher" not in row["size"]
+    assert run_report([str(folder), "--output_folder", str(tmp_path)]) == 0
+    page = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert all(name in page for name in ("model", "p.jsonl"))

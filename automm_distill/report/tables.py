@@ -96,8 +96,8 @@ def speed_up(group: RunGroup) -> float | None:
     return float(np.median(timed)) if timed else None
 
 
-def parameters(group: RunGroup, role: str) -> int:
-    """The number of weights of the group's teacher or student."""
+def parameters(group: RunGroup, role: str) -> int | None:
+    """The number of weights of the group's teacher or student; None for a teacher of which only outputs are known."""
     return group.runs[0].row["size"].get(role, {}).get("parameters")
 
 
@@ -115,6 +115,7 @@ def _column_values(task_runs: TaskRuns, group: RunGroup) -> list[str]:
 def _cells(summary: Summary) -> list[str]:
     group, rows = summary.group, summary.rows
     ratio, speed = summary.ratio.value, speed_up(summary.group)
+    of_teacher, of_student = parameters(group, "teacher"), parameters(group, "student")
     return [
         str(len(group.runs)),
         *(_mean_and_sd(summary.scores.get(role)) for role in ROLES),
@@ -124,7 +125,7 @@ def _cells(summary: Summary) -> list[str]:
         f"{ratio:.2f}" if ratio is not None else "n/a" if summary.gain is None else "undefined",
         interval(rows.ratio if rows and ratio is not None else None, ".2f"),
         "n/a" if speed is None else f"{speed:.2f}x",
-        f"{parameters(group, 'student') / parameters(group, 'teacher'):.0%}",
+        "n/a" if of_teacher is None or of_student is None else f"{of_student / of_teacher:.0%}",
     ]
 
 

@@ -98,9 +98,9 @@ def open_file(path: Path, task: Task, splits: Splits, *, languages: int = 1) -> 
 def _outputs_of(
     frame: pd.DataFrame, index: RowIndex, outputs: np.ndarray, task: Task, names: tuple[str, ...]
 ) -> np.ndarray:
-    places = index.find(frame, task, names)
-    found = outputs[index.rows[places]]
-    found[places < 0] = np.nan
+    rows = index.find(frame, task, names)
+    found = outputs[rows]
+    found[rows < 0] = np.nan
     return found
 
 

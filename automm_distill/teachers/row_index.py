@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from automm_distill.cache.keyed_parts import row_keys
 from automm_distill.errors import UserError, some_of
 from automm_distill.inputs.rows.cleaning import texts_of
 from automm_distill.inputs.rows.row_ids import ID_COLUMNS, one_spelling
@@ -26,29 +27,33 @@ class RowIndex:
     """Where in a file each row is.
 
     ``by`` is "texts" or "ids"; ``keys`` are 64-bit hashes of them, without repeats, and ``rows`` the rows in the file
-    that they are first found in, both of shape (different rows,).
+    that they are first found in, both of shape (different rows,). ``even_keys`` and ``even_rows`` are the same of texts
+    whatever the blanks between their words, without those that contradict each other; of ids there are none.
     """
 
     by: str
     keys: np.ndarray
     rows: np.ndarray
+    even_keys: np.ndarray
+    even_rows: np.ndarray
 
     def find(self, frame: pd.DataFrame, task: Task, splits: Collection[str]) -> np.ndarray:
-        """The place in ``keys`` of each row of ``frame``, shape (rows,); -1 for one that is not there.
+        """The row in the file of each row of ``frame``, shape (rows,); -1 for one that is not there.
+
+        Texts that stand in the file as they are go before those with other blanks, which some networks tell apart.
 
         :param frame: with ``id`` and ``task.model_columns``.
         :param splits: what a file may call the rows' split, where they go by their ids.
         """
         if self.by == TEXTS:
-            return self._places(text_hashes(frame, task.model_columns))
-        places = np.full(len(frame), -1)
+            exact = _rows_of(self.keys, self.rows, row_keys(frame, task.model_columns))
+            even = _rows_of(self.even_keys, self.even_rows, text_hashes(frame, task.model_columns))
+            return np.where(exact < 0, even, exact)
+        rows = np.full(len(frame), -1)
         for split in splits:
-            found = self._places(_id_keys(pd.Series(split, index=frame.index), frame["id"]))
-            places = np.where(places < 0, found, places)
-        return places
-
-    def _places(self, keys: np.ndarray) -> np.ndarray:
-        return pd.Index(self.keys).get_indexer(pd.Index(keys))
+            found = _rows_of(self.keys, self.rows, _id_keys(pd.Series(split, index=frame.index), frame["id"]))
+            rows = np.where(rows < 0, found, rows)
+        return rows
 
 
 def columns_about_rows(raw: pd.DataFrame, task: Task) -> list[str]:
@@ -71,8 +76,10 @@ def make_index(
     archive = dict(task.archive_columns)
     present = {archive.get(column, column) for column in raw.columns}
     column = next((name for name in ID_COLUMNS if name in raw), None)
+    even = np.empty(0, dtype=np.uint64)
     if set(task.text_columns) <= present or set(task.model_columns) <= present:
-        by, keys = TEXTS, text_hashes(texts_of(raw, task, where), task.model_columns)
+        texts = texts_of(raw, task, where)
+        by, keys, even = TEXTS, row_keys(texts, task.model_columns), text_hashes(texts, task.model_columns)
     elif column is None:
         raise UserError(
             f"{where}: says of no row which it is; needs a column {' or '.join(ID_COLUMNS[:2])}, or the texts "
@@ -85,15 +92,17 @@ def make_index(
         )
     else:
         by, keys = IDS, _id_keys(_splits(raw, where, tests), raw[column].map(one_spelling))
-    unique, first, which = np.unique(keys, return_index=True, return_inverse=True)
-    apart = np.flatnonzero(~np.isclose(outputs, outputs[first][which], rtol=1e-5, atol=1e-8).all(axis=1))
-    if len(apart):
-        row, other = int(apart[0]), int(first[which[apart[0]]])
+    unique, first, which, agrees = _first_of_each(keys, outputs)
+    if not agrees.all():
+        row = int(np.flatnonzero(~agrees)[0])
+        other = int(first[which[row]])
         what = f"id {raw[column].iloc[row]!r}" if by == IDS and column is not None else "texts"
         raise UserError(
             f"{where}: rows {other} and {row} (counted from 0) have the same {what} and different predictions"
         )
-    return RowIndex(by, unique, first)
+    even_unique, even_first, even_which, even_agrees = _first_of_each(even, outputs[: len(even)])
+    sound = np.bincount(even_which, ~even_agrees, len(even_unique)) == 0
+    return RowIndex(by, unique, first, even_unique[sound], even_first[sound])
 
 
 def fingerprint(index: RowIndex, outputs: np.ndarray) -> str:
@@ -102,6 +111,19 @@ def fingerprint(index: RowIndex, outputs: np.ndarray) -> str:
     digest.update(index.keys.tobytes())
     digest.update(np.ascontiguousarray(outputs[index.rows]).tobytes())
     return digest.hexdigest()
+
+
+def _first_of_each(keys: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The different keys; the first row of each; of each row the place of its key, and if it agrees with that first."""
+    unique, first, which = np.unique(keys, return_index=True, return_inverse=True)
+    agrees = np.isclose(outputs, outputs[first][which], rtol=1e-5, atol=1e-8).all(axis=1)
+    return unique, first, which, agrees
+
+
+def _rows_of(keys: np.ndarray, rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The one of ``rows`` for each wanted key, -1 where there is none."""
+    places = pd.Index(keys).get_indexer(pd.Index(wanted))
+    return np.where(places < 0, -1, np.append(rows, -1)[places])
 
 
 def _splits(raw: pd.DataFrame, where: str, tests: Collection[str]) -> pd.Series:

@@ -88,7 +88,10 @@ def pretrained_checkpoint(saved: SavedPredictor, layers: str) -> tuple[str, Chec
             f"--student_layers {layers}: the baseline begins as the teacher's pretrained checkpoint, and {FLAG} "
             f"{saved.path} does not say which that was; give --student_model too"
         ) from None
-    return name, find_checkpoint(f"{FLAG} {saved.path}: its pretrained checkpoint", name)
+    try:
+        return name, find_checkpoint(f"{FLAG} {saved.path}: its pretrained checkpoint", name)
+    except UserError as error:
+        raise UserError(f"--student_layers {layers}: {error}; give --student_model too") from error
 
 
 def _kind(task: Task) -> str:
