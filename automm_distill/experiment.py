@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 import torch
 
-from automm_distill import cache, duration, logs, results, run_summary, teacher_diagnosis
+from automm_distill import cache, duration, logs, results, run_summary, speed, teacher_diagnosis
 from automm_distill.devices import prepare_arithmetic
 from automm_distill.errors import TrainingError, UserError, machine_limit
-from automm_distill.evaluation import scores, speed
+from automm_distill.evaluation import scores
 from automm_distill.export.exporting import export
 from automm_distill.export.source import Source
 from automm_distill.predictions import PREDICTIONS, write_predictions

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from automm_distill.evaluation.metrics import Metric, of_row
 from automm_distill.export_formats import BF16, LATENCY, THROUGHPUT
 from automm_distill.text_table import TextTable
 
@@ -13,33 +14,57 @@ def table(row: Mapping[str, Any]) -> TextTable:
     :param row: of a run, with its ``export``.
     """
     exported = row["export"]
-    test_set, metrics = next(iter(row["scores"].items()))
-    metric = next(iter(metrics))
+    test_set, scores = next(iter(row["scores"].items()))
+    metric = of_row(row, next(iter(scores)))
     lines = []
     for role, model in exported["models"].items():
-        lines.append([f"{role} (PyTorch)", *_costs(model), _number(metrics[metric].get(role), ".4f"), ""])
+        lines.append([f"{role} (PyTorch)", *_costs(model), metric.score_text(scores[metric.name].get(role)), ""])
     for form, found in exported["forms"].items():
         lines.append(
             [
                 form if found["recommended"] else f"{form} *",
                 *_costs(found),
-                _number(found["scores"][test_set][metric], ".4f"),
-                signed_points(found["gains"][test_set]),
+                metric.score_text(found["scores"][test_set][metric.name]),
+                gain_text(found["gains"][test_set], metric),
             ]
         )
-    headings = ["", "size", "one row", "in bf16", "rows/s", metric, "change (95 % CI)"]
+    headings = ["", "size", "one row", "in bf16", "rows/s", metric.name, "change (95 % CI)"]
     return _without_empty_columns(TextTable("", headings, lines, range(1, 7)))
 
 
-def warning(exported: Mapping[str, Any]) -> str:
-    """Which forms are not recommended, and why; nothing where all are."""
-    bad = [form for form, found in exported["forms"].items() if not found["recommended"]]
-    gains = [gain for form in bad for gain in exported["forms"][form]["gains"].items() if gain[1]["value"] is not None]
+def warning(row: Mapping[str, Any]) -> str:
+    """Which forms are not recommended, and why; nothing where all are.
+
+    :param row: of a run, with its ``export``.
+    """
+    exported = row["export"]
+    metric = of_row(row, next(iter(next(iter(row["scores"].values())))))
+    bad = [found for found in exported["forms"].values() if not found["recommended"]]
     if not bad:
         return ""
-    test_set, worst = min(gains, key=lambda gain: gain[1]["value"])
-    points = f"{-100 * worst['value']:.2f} points worse on {test_set}"
-    return f"* not recommended: {points}, more than --export_margin {exported['margin']:g}"
+    changes = [change for found in bad for change in judged_changes(found, metric).items()]
+    test_set, worst = min(changes, key=lambda change: change[1])
+    unit = "%" if metric.lower_is_better else "points"
+    return (
+        f"* not recommended: {-worst:.2f} {unit} worse on {test_set}, more than --export_margin {exported['margin']:g}"
+    )
+
+
+def judged_changes(found: Mapping[str, Any], metric: Metric) -> dict[str, float]:
+    """How much better a form is than the PyTorch model, by test set, as far as there are scores.
+
+    In points; of an error in percent of the PyTorch model's.
+
+    :param found: a form of a row's ``export``.
+    :param metric: the headline.
+    """
+    changes = {}
+    for test_set, gain in found["gains"].items():
+        if gain["value"] is not None:
+            score = found["scores"][test_set][metric.name]
+            of_pytorch = score + gain["value"] if metric.lower_is_better else score - gain["value"]
+            changes[test_set] = metric.judged(gain["value"], of_pytorch)
+    return changes
 
 
 def sentence(exported: Mapping[str, Any]) -> str:
@@ -71,18 +96,14 @@ def _costs(model: Mapping[str, Any]) -> list[str]:
     return [megabytes(model["bytes"]), milliseconds(model[LATENCY]), in_bf16, f"{model[THROUGHPUT]:,.0f}"]
 
 
-def signed_points(gain: Mapping[str, float | None]) -> str:
-    """A difference of scores in points, with its interval."""
+def gain_text(gain: Mapping[str, float | None], metric: Metric) -> str:
+    """A gain as the metric shows it, with its interval."""
     if gain["value"] is None:
         return "n/a"
-    value = f"{100 * gain['value']:+.2f}"
+    value = metric.gain_text(gain["value"], 2)
     if gain["low"] is None or gain["high"] is None:
         return f"{value} (n/a)"
-    return f"{value} ({100 * gain['low']:+.2f}, {100 * gain['high']:+.2f})"
-
-
-def _number(value: float | None, form: str) -> str:
-    return "n/a" if value is None else format(value, form)
+    return f"{value} ({metric.gain_text(gain['low'], 2)}, {metric.gain_text(gain['high'], 2)})"
 
 
 def _without_empty_columns(whole: TextTable) -> TextTable:

@@ -9,6 +9,7 @@ import pandas as pd
 from automm_distill.evaluation.metrics import predicted_labels
 
 PREDICTIONS = "predictions.parquet"
+PROBABILITIES = "_probabilities"  # after the role in a column's name
 
 
 def write_predictions(
@@ -38,6 +39,6 @@ def write_predictions(
             if classes:
                 frame[f"{role}_class"] = names[frame[role]].to_numpy()
             if output[name].ndim == 2:
-                frame[f"{role}_probabilities"] = list(output[name].astype(np.float32))
+                frame[f"{role}{PROBABILITIES}"] = list(output[name].astype(np.float32))
         frames.append(frame)
     pd.concat(frames, ignore_index=True).to_parquet(path, index=False)

@@ -30,6 +30,7 @@ def planned_row(context: RunContext) -> dict[str, Any]:
         "identity": context.identity,
         "task": context.task_name,
         "problem_type": context.task.problem_type,
+        "classes": list(context.task.classes),
         "demonstration": context.settings.demo,
         "settings": asdict(context.settings),
         "rows": {"fingerprint": context.rows_fingerprint},

@@ -3,13 +3,15 @@
 import math
 import shlex
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from automm_distill import export_table
+from automm_distill.evaluation.metrics import Metric, of_row
 from automm_distill.evaluation.scores import POOLED
 from automm_distill.evaluation.verdict import judge_gain
 from automm_distill.export_formats import EXPORT
@@ -26,10 +28,7 @@ ROLES = ("teacher", "baseline", "student")
 LITTLE, DOMINANT = 0.01, 0.95  # shares of the gradient that earn a line of advice
 LABEL_WIDTH, WIDTH = 9, 80
 FEW_LANGUAGES = 3
-DEFINITIONS = (
-    "Gain = student - baseline, in points (hundredths). "
-    "Distillation ratio = (student - baseline) / (teacher - baseline): 0 is no gain, 1 the teacher's score."
-)
+RATIO = "Distillation ratio = (student - baseline) / (teacher - baseline): 0 is no gain, 1 the teacher's score."
 
 Row = Mapping[str, Any]
 
@@ -80,6 +79,7 @@ def verdict(row: Row) -> str:
     """Is the student better than the baseline, as far as the test rows can tell?"""
     test_set, metrics = next(iter(row["bootstrap"].items()))
     metric, estimate = next(iter(metrics.items()))
+    measure = of_row(row, metric)
     count = row["rows"]["test"][test_set]
     gain = estimate["gain"]
     if gain is None:
@@ -89,15 +89,16 @@ def verdict(row: Row) -> str:
     if gain["value"] is None:
         return f"The {metric} of a model is undefined on {test_set}: what distillation gained is unknown."
     if gain["low"] is None:
-        return (
-            f"No verdict: these {count:,} rows do not tell how far the gain of {100 * gain['value']:+.1f} may be off."
-        )
-    points, low, high = (100 * gain[key] for key in ("value", "low", "high"))
-    found = judge_gain(low, high, estimate["mcnemar"])
-    text = f"{found.words.capitalize()}: student - baseline is {points:+.1f} points {metric} on {count:,} rows."
+        shown = measure.gain_text(gain["value"], 1)
+        return f"No verdict: these {count:,} rows do not tell how far the gain of {shown} may be off."
+    baseline = row["scores"][test_set][metric]["baseline"]
+    low, high = (measure.judged(gain[key], baseline) for key in ("low", "high"))
+    found = judge_gain(low, high, estimate["mcnemar"], measure.judged_in)
+    text = f"{found.words.capitalize()}: {measure.gain_sentence(gain['value'], 1)} on {count:,} rows."
     if found.more is not None:
         text += (
-            f" Seeing one point would take about {found.more * count:,.0f} rows, or {math.ceil(found.more):,} seeds."
+            f" Seeing one {measure.judged_in} would take about {found.more * count:,.0f} rows, or "
+            f"{math.ceil(found.more):,} seeds."
         )
     return text
 
@@ -131,7 +132,7 @@ def _sections(row: Row) -> Iterator[str]:
     yield f"**{verdict(row)}**"
     yield from _caveats(row)
     yield as_markdown(_score_table(row, worst_only=False))
-    yield DEFINITIONS
+    yield _definitions(row)
     yield from _ratio_reasons(row)
     yield "## 95 % confidence intervals (over test rows)"
     yield as_markdown(_interval_table(row))
@@ -143,7 +144,7 @@ def _sections(row: Row) -> Iterator[str]:
     if "teacher_diagnosis" in row:  # older rows have none
         yield "## Teacher"
         yield from filter(None, [_finished_teacher(row)])
-        yield from filter(None, (sentence(row["teacher_diagnosis"]), remark(row["teacher_diagnosis"])))
+        yield from filter(None, (sentence(row["teacher_diagnosis"], _classes(row)), remark(row["teacher_diagnosis"])))
     yield "## Speed-up of the student over the teacher"
     yield _speed_text(row)
     if row.get("export"):
@@ -229,19 +230,19 @@ def _score_table(row: Row, *, worst_only: bool) -> TextTable:
     cells = [(test_set, metric) for test_set, metrics in row["scores"].items() for metric in metrics]
     names = {cell: _cell_name(row, *cell) for cell in cells}
     if worst_only and POOLED in row["scores"]:
-        worst = min(cells[1:], key=lambda cell: row["scores"][cell[0]][cell[1]]["student"] or 0.0)
+        worst = min(cells[1:], key=lambda cell: of_row(row, cell[1]).merit(row["scores"][cell[0]][cell[1]]["student"]))
         cells = [cells[0], worst]
         names[worst] = f"worst: {names[worst]}"
     speed_up = row["speed_up"].get("forward")
     lines = []
     for test_set, metric in cells:
         by_role = row["scores"][test_set][metric]
-        estimate = row["bootstrap"][test_set][metric]
+        estimate, measure = row["bootstrap"][test_set][metric], of_row(row, metric)
         lines.append(
             [
                 names[test_set, metric],
-                *(format_number(by_role.get(role), ".4f") for role in ROLES),
-                _gain(estimate["gain"]),
+                *(measure.score_text(by_role.get(role)) for role in ROLES),
+                _gain(estimate["gain"], measure),
                 format_number(estimate["ratio"]["value"] if estimate["ratio"] else None, ".2f"),
                 f"{speed_up['ratio']:.2f}x" if speed_up else "n/a",
             ]
@@ -264,39 +265,56 @@ def _first_heading(row: Row) -> str:
     return " ".join(dict.fromkeys(metric for metrics in row["scores"].values() for metric in metrics))
 
 
-def _gain(gain: Mapping[str, float | None] | None) -> str:
+def _classes(row: Row) -> Sequence[str]:
+    """The task's; rows before 0.7 have none."""
+    classes: Sequence[str] = row.get("classes", ())
+    return classes
+
+
+def _definitions(row: Row) -> str:
+    used = dict.fromkeys(metric for metrics in row["scores"].values() for metric in metrics)
+    errors = [name for name in used if of_row(row, name).lower_is_better]
+    gains = ["Gain = student - baseline, in points (hundredths)."] if len(errors) < len(used) else []
+    if errors:
+        gains.append(f"Of {' and '.join(errors)}, less is better: gain = baseline - student, in the label's unit.")
+    return " ".join([*gains, RATIO])
+
+
+def _gain(gain: Mapping[str, float | None] | None, metric: Metric) -> str:
     if gain is None or gain["value"] is None:
         return "n/a"
-    return f"{100 * gain['value']:+.1f} ({_range(gain, '+.1f', 100, between=', ')})"
+    return f"{metric.gain_text(gain['value'], 1)} ({_range(gain, partial(metric.gain_text, decimals=1), ', ')})"
 
 
 def _ratio_reasons(row: Row) -> Iterator[str]:
     for test_set, metrics in row["distillation_ratio"].items():
         for metric, ratio in metrics.items():
-            gap = row["bootstrap"][test_set][metric]["teacher_gap"]
+            gap, score = row["bootstrap"][test_set][metric]["teacher_gap"], of_row(row, metric).score_text
             if ratio["value"] is None:
                 yield f"Distillation ratio n/a on {test_set} ({metric}): {ratio['reason']}."
             elif row["bootstrap"][test_set][metric]["ratio"] is None:
                 yield (
                     f"Distillation ratio n/a on {test_set} ({metric}): the teacher's lead over the baseline, "
-                    f"{gap['value']:.4f} (95 % CI {_range(gap, '.4f')}), is not clearly above 0."
+                    f"{score(gap['value'])} (95 % CI {_range(gap, score)}), is not clearly above 0."
                 )
 
 
 def _interval_table(row: Row) -> TextTable:
-    headings = ["test set", "metric", *ROLES, "student - baseline", "distillation ratio", "McNemar's test"]
-    lines = [
-        [
-            test_set,
-            metric,
-            *(_range(estimate["scores"].get(role), ".3f") for role in ROLES),
-            _range(estimate["gain"], "+.3f"),
-            _range(estimate["ratio"], ".2f"),
-            "" if estimate["mcnemar"] is None else f"p = {estimate['mcnemar']:.2g}",
-        ]
-        for test_set, metrics in row["bootstrap"].items()
-        for metric, estimate in metrics.items()
-    ]
+    headings = ["test set", "metric", *ROLES, "gain", "distillation ratio", "McNemar's test"]
+    lines = []
+    for test_set, metrics in row["bootstrap"].items():
+        for metric, estimate in metrics.items():
+            measure = of_row(row, metric)
+            lines.append(
+                [
+                    test_set,
+                    metric,
+                    *(_range(estimate["scores"].get(role), partial(measure.score_text, decimals=3)) for role in ROLES),
+                    _range(estimate["gain"], partial(measure.gain_text, decimals=1)),
+                    _range(estimate["ratio"], _two_decimals),
+                    "" if estimate["mcnemar"] is None else f"p = {estimate['mcnemar']:.2g}",
+                ]
+            )
     return TextTable("", headings, lines, range(2, len(headings)))
 
 
@@ -321,7 +339,13 @@ def _speed_text(row: Row) -> str:
         return f"n/a: {row['speed_up']['reason']}."
     kinds = (("forward", "forward pass"), ("latency", "one row at a time"), ("end_to_end", "`predict`, end to end"))
     lines = [
-        [name, f"{measured['ratio']:.2f}x", _range(measured, ".2f"), f"{measured['rows']}", f"{measured['batch_size']}"]
+        [
+            name,
+            f"{measured['ratio']:.2f}x",
+            _range(measured, _two_decimals),
+            f"{measured['rows']}",
+            f"{measured['batch_size']}",
+        ]
         for kind, name in kinds
         if (measured := row["speed_up"].get(kind))
     ]
@@ -339,7 +363,7 @@ def _export_sections(row: Row) -> Iterator[str]:
         yield f"None: {exported['reason']}."
         return
     yield as_markdown(export_table.table(row))
-    yield from filter(None, [export_table.warning(exported), export_table.sentence(exported)])
+    yield from filter(None, [export_table.warning(row), export_table.sentence(exported)])
     yield "\n".join(f"- {form}: `{found['path']}`, {_agreement(found)}" for form, found in exported["forms"].items())
 
 
@@ -354,7 +378,7 @@ def _export_lines(row: Row, width: int) -> list[str]:
         return []
     if "reason" in row["export"]:
         return [_wrapped(f"Not exported: {row['export']['reason']}", width)]
-    told = export_table.warning(row["export"]) or export_table.sentence(row["export"])
+    told = export_table.warning(row) or export_table.sentence(row["export"])
     return [as_text(export_table.table(row), width), *([_wrapped(told, width)] if told else [])]
 
 
@@ -376,7 +400,11 @@ def format_number(value: float | None, form: str) -> str:
     return "n/a" if value is None else format(value, form)
 
 
-def _range(interval: Mapping[str, float | None] | None, form: str, scale: float = 1, between: str = " to ") -> str:
+def _range(interval: Mapping[str, float | None] | None, shown: Callable[[float], str], between: str = " to ") -> str:
     if interval is None or interval["low"] is None or interval["high"] is None:
         return "n/a"
-    return f"{scale * interval['low']:{form}}{between}{scale * interval['high']:{form}}"
+    return f"{shown(interval['low'])}{between}{shown(interval['high'])}"
+
+
+def _two_decimals(number: float) -> str:
+    return f"{number:.2f}"

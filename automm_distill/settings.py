@@ -469,7 +469,7 @@ class Settings:
         EXPORTS,
         default=1.0,
         minimum=0,
-        unit="points",
+        unit="points, of rmse percent",
         changes_result=False,
     )
     trim_vocabulary: int | None = flag(

@@ -59,17 +59,19 @@ class Task:
 
     @property
     def selection_metric(self) -> str:
-        """The metric that picks checkpoints on the hold-out.
-
-        CoLA selects by accuracy: AutoGluon 1.6.3 cannot validate on Matthews correlation and would silently
-        use ROC AUC (optim/metrics/utils.py, infer_metrics).
-        """
-        return "pearsonr" if self.is_regression else "accuracy"
+        """What picks checkpoints on the hold-out, and ends a fit early: the headline, as keys of the cache call it."""
+        return {"pearson": "pearsonr"}.get(self.metrics[0], self.metrics[0])
 
     @property
     def model_columns(self) -> tuple[str, ...]:
         """The names under which the models see ``text_columns``."""
         return model_columns(len(self.text_columns))
+
+    def label_text(self, label: float) -> str:
+        """A label as people know it. One that equals the number of classes is of a class that no training row has."""
+        if self.is_regression:
+            return f"{label:g}"
+        return self.classes[int(label)] if label < len(self.classes) else "of a class that no training row has"
 
     def test_set_name(self, test_set: str) -> str:
         """How messages call one of the test sets: by the task too, which has one called "test", or several."""

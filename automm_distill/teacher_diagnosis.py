@@ -6,7 +6,7 @@ student learns nothing from them that the labels do not tell. That is known befo
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,7 +56,7 @@ def diagnose(targets: "Teacher | OutputsTeacher", validation: np.ndarray | None,
         "unlabelled_rows": context.splits.unlabelled_count,
         **diagnosis_of(task, labels, outputs, soft_label_temperature(context.settings)),
     }
-    tell(found)
+    tell(found, task.classes)
     return found
 
 
@@ -73,12 +73,12 @@ def diagnosis_of(
         Of a classifier, per kind of rows ``entropy``, the mean in nats of the probabilities' entropies, and
         ``entropy_at_temperature``; ``entropy_limit``, ln(classes); ``calibration_error`` on the hold-out.
     """
-    metric = task.metrics[0]
+    metric = metrics.of_task(task)[0]
     found: dict[str, Any] = {
-        "metric": metric,
+        "metric": metric.name,
         "rows": {kind: len(truth) for kind, truth in labels.items()},
         "score": {
-            kind: metrics.score(metric, truth, metrics.predicted_labels(outputs[kind])) if kind in outputs else None
+            kind: metric.score(truth, metric.answers(outputs[kind])) if kind in outputs else None
             for kind, truth in labels.items()
         },
     }
@@ -119,18 +119,25 @@ def training_rows(splits: Splits, task: Task, *, seen: bool = True) -> tuple[pd.
     return (sample(students), "student") if own.empty else (sample(own), "teacher")
 
 
-def tell(diagnosis: Diagnosis) -> None:
-    """Log the diagnosis; as a warning, if the student would learn nothing from the soft labels."""
-    log.info("%s", sentence(diagnosis))
+def tell(diagnosis: Diagnosis, classes: Sequence[str] = ()) -> None:
+    """Log the diagnosis; as a warning, if the student would learn nothing from the soft labels.
+
+    :param classes: the task's.
+    """
+    log.info("%s", sentence(diagnosis, classes))
     said = remark(diagnosis)
     if said is not None:
         useless = _near_one_hot(diagnosis, "entropy_at_temperature") and not diagnosis["unlabelled_rows"]
         log.log(logging.WARNING if useless else logging.INFO, "%s", said)
 
 
-def sentence(diagnosis: Diagnosis) -> str:
-    """All of it in one line."""
-    training, validation = (_shown(diagnosis["score"][kind], ".3f") for kind in (TRAINING, VALIDATION))
+def sentence(diagnosis: Diagnosis, classes: Sequence[str] = ()) -> str:
+    """All of it in one line.
+
+    :param classes: the task's.
+    """
+    metric = metrics.named(diagnosis["metric"], classes)
+    training, validation = (metric.score_text(diagnosis["score"][kind], 3) for kind in (TRAINING, VALIDATION))
     parts = [
         f"teacher: {diagnosis['metric']} {training} on {_whose(diagnosis)} training rows, {validation} on the hold-out"
     ]

@@ -224,17 +224,19 @@ def compare_scores(runs: list[Run], args: argparse.Namespace) -> dict[str, Any]:
     With two 95 % intervals: over test rows by the bootstrap, over seeds by Student's t.
     """
     task = GLUE_TASKS[args.task]
-    metric, truth = task.metrics[0], np.array(next(run["truth"] for run in runs if "truth" in run))
+    metric, truth = (
+        metrics.named(task.metrics[0], task.classes),
+        np.array(next(run["truth"] for run in runs if "truth" in run)),
+    )
     made = {
         variant: [np.array(run["predicted"]) for run in runs if run["variant"] == variant]
         for variant in args.variants
         if not VARIANTS[variant].bare
     }
     scores = {
-        variant: [metrics.score(metric, truth, predicted) for predicted in of_variant]
-        for variant, of_variant in made.items()
+        variant: [metric.score(truth, predicted) for predicted in of_variant] for variant, of_variant in made.items()
     }
-    found: dict[str, Any] = {"metric": metric, "by_seed": scores, "differences": {}}
+    found: dict[str, Any] = {"metric": metric.name, "by_seed": scores, "differences": {}}
     for one, other in DIFFERENCES:
         if {one, other} <= set(args.variants):
             rows = [

@@ -24,7 +24,7 @@ from automm_distill import automm
 from automm_distill.automm import FitOptions, Teacher
 from automm_distill.cli import parse_settings
 from automm_distill.command import DONE, guarded
-from automm_distill.evaluation.metrics import score
+from automm_distill.evaluation.metrics import named
 from automm_distill.preflight import preflight
 from automm_distill.run_context import RunContext
 from automm_distill.teaching import teacher_targets
@@ -148,7 +148,7 @@ def _fit(context: RunContext, options: FitOptions, targets: Teacher, *, in_loop:
 
 
 def _pearson(context: RunContext, predicted: np.ndarray) -> float:
-    return float(score("pearson", context.splits.tests["test"]["label"].to_numpy(), predicted) or 0.0)
+    return float(named("pearson").score(context.splits.tests["test"]["label"].to_numpy(), predicted) or 0.0)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from automm_distill.cli import parse_settings
 from automm_distill.command import DONE, Parser, guarded
 from automm_distill.errors import TrainingError
 from automm_distill.evaluation.bootstrap import BootstrapResult, RunPredictions, bootstrap_mean
+from automm_distill.evaluation.metrics import named
 from automm_distill.evaluation.scores import POOLED
 from automm_distill.report.seeds import Spread, over_seeds
 from automm_distill.results import RESULTS, read_rows
@@ -201,7 +202,7 @@ def _summary(
     baselines = [_better_baseline(unit, short.get(unit["seed"])) for unit in units]
     runs = [_predictions(unit, baseline) for unit, baseline in zip(units, baselines, strict=True)]
     test_set, metric = next((name, next(iter(scores))) for name, scores in units[0]["scores"].items())
-    of_rows: BootstrapResult = bootstrap_mean(metric, runs)
+    of_rows: BootstrapResult = bootstrap_mean(named(metric), runs)
     gains = [
         unit["scores"][test_set][metric]["student"] - baseline["scores"][test_set][metric]["baseline"]
         for unit, baseline in zip(units, baselines, strict=True)

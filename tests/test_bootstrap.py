@@ -11,13 +11,12 @@ from automm_distill.evaluation.bootstrap import (
     RunPredictions,
     _draws,
     _members,
-    _score,
     _sign_flip_p_value,
     bootstrap_mean,
     bootstrap_run,
     mcnemar,
 )
-from automm_distill.evaluation.metrics import METRICS
+from automm_distill.evaluation.metrics import named
 
 RANDOM = np.random.default_rng(0)
 
@@ -33,16 +32,6 @@ def simulated(rows, random, skills):
     return truth, answers
 
 
-@pytest.mark.parametrize("metric", METRICS)
-def test_weighted_score_is_the_metric_of_the_repeated_rows(metric):
-    truth, predicted = RANDOM.integers(0, 2, (2, 60))
-    if metric in ("pearson", "spearman"):
-        truth, predicted = RANDOM.normal(size=60).round(1), RANDOM.normal(size=60).round(1)
-    weights = np.stack([np.bincount(RANDOM.integers(60, size=60), minlength=60) for _ in range(20)])
-    expected = [METRICS[metric](np.repeat(truth, weight), np.repeat(predicted, weight)) for weight in weights]
-    assert _score(metric, truth, predicted, weights.astype(float)) == pytest.approx(expected)
-
-
 def test_intervals_cover_the_truth_as_often_as_they_say():
     """The true accuracies are known; 500 test sets of 200 rows. 95 % within 2."""
     skills = {"teacher": 0.9, "baseline": 0.7, "student": 0.75}
@@ -50,7 +39,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
     repeats = 500
     for repeat in range(repeats):
         truth, answers = simulated(200, np.random.default_rng(repeat), skills)
-        result = bootstrap_run("accuracy", truth, answers, resamples=400, seed=repeat)
+        result = bootstrap_run(named("accuracy"), truth, answers, resamples=400, seed=repeat)
         covered["score"] += result.scores["student"].low <= 0.75 <= result.scores["student"].high
         covered["gain"] += result.gain.low <= 0.05 + 1e-12 and result.gain.high >= 0.05 - 1e-12
         assert result.ratio is not None
@@ -76,7 +65,7 @@ def test_gain_of_other_metrics_agrees_with_scipys_bootstrap(metric):
         noise = np.random.default_rng(2).normal(size=(3, 200))
         sizes = {"teacher": 0.3, "baseline": 2.0, "student": 1.0}
         answers = {role: truth + size * part for (role, size), part in zip(sizes.items(), noise, strict=True)}
-    result = bootstrap_run(metric, truth, answers)
+    result = bootstrap_run(named(metric), truth, answers)
     formula = FORMULAS[metric]
     expected = stats.bootstrap(
         (truth, answers["baseline"], answers["student"]),
@@ -102,10 +91,10 @@ def test_rows_of_one_group_are_drawn_together():
 def test_translations_of_the_same_pairs_add_no_certainty():
     """Worked by hand: seven identical copies of 100 pairs know as much as 100 pairs."""
     truth, answers = simulated(100, np.random.default_rng(5), {"teacher": 0.9, "baseline": 0.6, "student": 0.7})
-    once = bootstrap_run("accuracy", truth, answers)
+    once = bootstrap_run(named("accuracy"), truth, answers)
     copies = {role: np.tile(labels, 7) for role, labels in answers.items()}
-    grouped = bootstrap_run("accuracy", np.tile(truth, 7), copies, np.tile(np.arange(100), 7))
-    blind = bootstrap_run("accuracy", np.tile(truth, 7), copies)
+    grouped = bootstrap_run(named("accuracy"), np.tile(truth, 7), copies, np.tile(np.arange(100), 7))
+    blind = bootstrap_run(named("accuracy"), np.tile(truth, 7), copies)
     # One is a bootstrap over pairs, the other a formula for pairs.
     assert (grouped.gain.low, grouped.gain.high) == pytest.approx((once.gain.low, once.gain.high), abs=0.005)
     assert blind.gain.high - blind.gain.low == pytest.approx((once.gain.high - once.gain.low) / 7**0.5, rel=0.2)
@@ -166,7 +155,7 @@ def test_interval_of_an_accuracy_covers_also_near_one(skill, rows):
     covered = 0
     for _ in range(400):
         right = (random.uniform(size=rows) >= skill).astype(int)
-        interval = bootstrap_run("accuracy", truth, {"teacher": right, "student": right}, resamples=10).scores[
+        interval = bootstrap_run(named("accuracy"), truth, {"teacher": right, "student": right}, resamples=10).scores[
             "student"
         ]
         covered += interval.low <= skill <= interval.high
@@ -176,7 +165,7 @@ def test_interval_of_an_accuracy_covers_also_near_one(skill, rows):
 def test_interval_of_perfect_languages_does_not_collapse():
     truth = np.zeros(700, dtype=int)
     ids = np.tile(np.arange(100), 7)
-    interval = bootstrap_run("accuracy", truth, {"teacher": truth, "student": truth}, ids).scores["teacher"]
+    interval = bootstrap_run(named("accuracy"), truth, {"teacher": truth, "student": truth}, ids).scores["teacher"]
     assert (interval.low, interval.high) == pytest.approx(proportion_confint(100, 100, method="wilson"))
 
 
@@ -189,7 +178,7 @@ def test_interval_of_a_gain_covers_also_where_few_rows_tell_the_models_apart(row
     for _ in range(400):
         answers = random.choice(3, size=rows, p=[1 - discordant, discordant / 2, discordant / 2])
         predicted = {"teacher": truth, "baseline": (answers == 1).astype(int), "student": (answers == 2).astype(int)}
-        gain = bootstrap_run("accuracy", truth, predicted, resamples=10).gain
+        gain = bootstrap_run(named("accuracy"), truth, predicted, resamples=10).gain
         covered += gain.low <= 0 <= gain.high
     assert covered / 400 >= 0.93
 
@@ -199,7 +188,7 @@ def test_interval_of_a_gain_by_hand():
     truth = np.zeros(277, dtype=int)
     baseline = truth.copy()
     baseline[:4] = 1
-    gain = bootstrap_run("accuracy", truth, {"teacher": truth, "baseline": baseline, "student": truth}).gain
+    gain = bootstrap_run(named("accuracy"), truth, {"teacher": truth, "baseline": baseline, "student": truth}).gain
     center, error = 4 / 279, (5 - 16 / 279) ** 0.5 / 279
     assert gain.value == pytest.approx(4 / 277)
     assert (gain.low, gain.high) == pytest.approx((center - 1.959964 * error, center + 1.959964 * error))
@@ -208,18 +197,18 @@ def test_interval_of_a_gain_by_hand():
 @pytest.mark.parametrize("copies", [1, 7])
 def test_models_that_answer_alike_on_few_rows_are_not_known_to_be_equal(copies):
     truth, ids = np.zeros(20 * copies, dtype=int), np.tile(np.arange(20), copies)
-    gain = bootstrap_run("accuracy", truth, {"teacher": truth, "baseline": truth, "student": truth}, ids).gain
+    gain = bootstrap_run(named("accuracy"), truth, {"teacher": truth, "baseline": truth, "student": truth}, ids).gain
     assert gain.low < -0.05
     assert gain.high > 0.05
 
 
 def test_ratio_is_undefined_unless_the_teacher_clearly_leads():
     truth, answers = simulated(200, np.random.default_rng(3), {"teacher": 0.72, "baseline": 0.7, "student": 0.71})
-    result = bootstrap_run("accuracy", truth, answers)
+    result = bootstrap_run(named("accuracy"), truth, answers)
     assert result.teacher_gap.low < 0 < result.teacher_gap.high
     assert result.ratio is None
     answers["teacher"] = truth
-    result = bootstrap_run("accuracy", truth, answers)
+    result = bootstrap_run(named("accuracy"), truth, answers)
     assert result.ratio.value == pytest.approx(
         (result.scores["student"].value - result.scores["baseline"].value) / (1 - result.scores["baseline"].value)
     )
@@ -228,7 +217,7 @@ def test_ratio_is_undefined_unless_the_teacher_clearly_leads():
 
 def test_constant_predictions_have_no_correlation_and_no_interval():
     truth = np.arange(20.0)
-    result = bootstrap_run("pearson", truth, {"teacher": truth, "baseline": np.ones(20), "student": truth})
+    result = bootstrap_run(named("pearson"), truth, {"teacher": truth, "baseline": np.ones(20), "student": truth})
     assert result.scores["baseline"].value is result.scores["baseline"].low is result.gain.value is result.ratio is None
 
 
@@ -240,7 +229,7 @@ def test_mean_over_seeds_is_judged_on_the_same_rows():
         RunPredictions(truth, {role: RANDOM.integers(0, 2, 60) for role in ("teacher", "baseline", "student")}, groups)
         for _ in range(2)
     ]
-    result = bootstrap_mean("accuracy", runs)
+    result = bootstrap_mean(named("accuracy"), runs)
     halves = sum((run.predicted["student"] == 0).astype(float) for run in runs) / 2
     by_scipy = stats.bootstrap((halves,), np.mean, n_resamples=2000, method="percentile", rng=1).confidence_interval
     assert result.scores["student"].value == pytest.approx(halves.mean())
@@ -255,11 +244,11 @@ def test_runs_on_other_test_rows_are_drawn_by_id():
     ids = np.array([f"row {number}" for number in range(50)])
     order = np.random.default_rng(1).permutation(50)
     turned = RunPredictions(truth[order], {role: labels[order] for role, labels in answers.items()}, ids[order])
-    alone = bootstrap_mean("accuracy", [RunPredictions(truth, answers, ids)])
-    assert bootstrap_mean("accuracy", [RunPredictions(truth, answers, ids), turned]) == alone
+    alone = bootstrap_mean(named("accuracy"), [RunPredictions(truth, answers, ids)])
+    assert bootstrap_mean(named("accuracy"), [RunPredictions(truth, answers, ids), turned]) == alone
     first = RunPredictions(truth[:25], {role: labels[:25] for role, labels in answers.items()}, ids[:25])
     rest = RunPredictions(truth[25:], {role: labels[25:] for role, labels in answers.items()}, ids[25:])
-    result = bootstrap_mean("accuracy", [first, rest])
+    result = bootstrap_mean(named("accuracy"), [first, rest])
     assert result.gain.value == pytest.approx(alone.gain.value)
     assert result.gain.high - result.gain.low == pytest.approx(alone.gain.high - alone.gain.low, rel=0.1)
 
@@ -272,7 +261,7 @@ def test_p_value_agrees_with_the_interval_and_roughly_with_mcnemar(right):
     student, baseline = truth.copy(), truth.copy()
     baseline[:only_student] = 1
     student[only_student : only_student + only_baseline] = 1
-    result = bootstrap_run("accuracy", truth, {"teacher": truth, "baseline": baseline, "student": student})
+    result = bootstrap_run(named("accuracy"), truth, {"teacher": truth, "baseline": baseline, "student": student})
     assert (result.p < 0.05) == (result.gain.low > 0)
     assert result.p == pytest.approx(result.mcnemar, abs=0.08)
 
@@ -282,13 +271,13 @@ def test_p_value_is_uniform_where_nothing_was_gained():
     below = 0
     for repeat in range(400):
         truth, answers = simulated(200, np.random.default_rng(repeat), skills)
-        below += bootstrap_run("accuracy", truth, answers, resamples=400).p < 0.05
+        below += bootstrap_run(named("accuracy"), truth, answers, resamples=400).p < 0.05
     assert below / 400 == pytest.approx(0.05, abs=0.02)
 
 
 def test_without_a_baseline_only_the_scores_are_judged():
     truth = RANDOM.integers(0, 2, 50)
-    result = bootstrap_run("accuracy", truth, {"teacher": truth, "student": truth})
+    result = bootstrap_run(named("accuracy"), truth, {"teacher": truth, "student": truth})
     assert (result.gain, result.ratio, result.mcnemar) == (None, None, None)
     wilson = proportion_confint(50, 50, method="wilson")
     assert (result.scores["teacher"].low, result.scores["teacher"].high) == pytest.approx(wilson)
@@ -297,7 +286,7 @@ def test_without_a_baseline_only_the_scores_are_judged():
 def test_interval_of_a_perfect_f1_is_that_of_a_proportion():
     """Worked by hand: all 20 positives are found and nothing else: of 20 rows that count, 20 hits."""
     truth = np.array([1] * 20 + [0] * 30)
-    result = bootstrap_run("f1", truth, {"teacher": truth, "baseline": truth, "student": truth})
+    result = bootstrap_run(named("f1"), truth, {"teacher": truth, "baseline": truth, "student": truth})
     low, high = proportion_confint(20, 20, method="wilson")
     score = result.scores["student"]
     assert (score.value, score.low, score.high) == pytest.approx((1, 2 * low / (1 + low), 2 * high / (1 + high)))
@@ -312,7 +301,9 @@ def test_interval_of_an_f1_near_one_covers():
     covered = 0
     for _ in range(300):
         answers = np.where(random.uniform(size=60) < 0.98, truth, 1 - truth)
-        score = bootstrap_run("f1", truth, {"teacher": truth, "student": answers}, resamples=300).scores["student"]
+        score = bootstrap_run(named("f1"), truth, {"teacher": truth, "student": answers}, resamples=300).scores[
+            "student"
+        ]
         covered += score.low <= true_f1 <= score.high
     assert covered / 300 >= 0.85
 
@@ -320,7 +311,7 @@ def test_interval_of_an_f1_near_one_covers():
 @pytest.mark.parametrize("metric", ["matthews", "pearson", "spearman"])
 def test_resamples_that_all_agree_are_no_interval(metric):
     truth = np.arange(40) % 2
-    result = bootstrap_run(metric, truth, dict.fromkeys(("teacher", "baseline", "student"), truth))
+    result = bootstrap_run(named(metric), truth, dict.fromkeys(("teacher", "baseline", "student"), truth))
     score = result.scores["student"]
     assert (score.value, score.low, score.high) == (pytest.approx(1), None, None)
 
@@ -328,7 +319,7 @@ def test_resamples_that_all_agree_are_no_interval(metric):
 @pytest.mark.parametrize("metric", ["f1", "matthews", "pearson", "spearman"])
 def test_a_single_class_has_no_score_but_an_accuracy(metric):
     truth, answers = np.ones(40, dtype=int), np.arange(40) % 2
-    result = bootstrap_run(metric, truth, {"teacher": truth, "baseline": answers, "student": truth})
+    result = bootstrap_run(named(metric), truth, {"teacher": truth, "baseline": answers, "student": truth})
     assert {score.value for score in result.scores.values()} == {None}
     assert (result.gain.value, result.p) == (None, None)
 
@@ -341,10 +332,10 @@ def test_rows_that_share_one_id_leave_a_gain_open(runs):
     baseline = (np.arange(200) < 52).astype(int)
     predicted = {"teacher": truth, "baseline": baseline, "student": student}
     if runs == 2:
-        result = bootstrap_mean("accuracy", [RunPredictions(truth, predicted, one_id)] * 2)
+        result = bootstrap_mean(named("accuracy"), [RunPredictions(truth, predicted, one_id)] * 2)
         assert (result.gain.low, result.gain.high, result.p) == (None, None, None)
     else:
-        result = bootstrap_run("accuracy", truth, predicted, one_id)
+        result = bootstrap_run(named("accuracy"), truth, predicted, one_id)
         assert result.gain.low < -0.5 < 0.5 < result.gain.high
         assert result.p == result.mcnemar == 1
     assert result.gain.value == pytest.approx(0.01)
@@ -352,6 +343,6 @@ def test_rows_that_share_one_id_leave_a_gain_open(runs):
 
 def test_where_all_resamples_find_the_same_gain_the_exact_test_gives_its_p():
     truth = np.zeros(40, dtype=int)
-    result = bootstrap_run("accuracy", truth, {"teacher": truth, "baseline": truth + 1, "student": truth})
+    result = bootstrap_run(named("accuracy"), truth, {"teacher": truth, "baseline": truth + 1, "student": truth})
     assert result.p == result.mcnemar == pytest.approx(2 / 2**40)
     assert result.gain.low < result.gain.high

@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 import torch
 
-from automm_distill import __version__, automm, cache, experiment, teacher_diagnosis, training
+from automm_distill import __version__, automm, cache, experiment, speed, teacher_diagnosis, training
 from automm_distill.cli import run_script
 from automm_distill.devices import choose_device
-from automm_distill.evaluation import scores, speed
+from automm_distill.evaluation import scores
 from automm_distill.run_summary import verdict
 from automm_distill.versions import TRAINING_FORMAT
 

@@ -20,6 +20,7 @@ from automm_distill.export.command import run_export
 from automm_distill.export_formats import FORMATS
 from automm_distill.predictions import PREDICTIONS
 from automm_distill.results import RESULTS, append_row, read_rows
+from automm_distill.tasks import GLUE_TASKS
 from automm_distill.text_table import as_text
 
 from .test_end_to_end import QUICK, ROOT
@@ -203,11 +204,14 @@ def test_worse_form_is_kept_and_not_recommended(exported):
     worse = deepcopy(row)
     found = worse["export"]["forms"]["onnx-int8"]
     found["gains"] = {"test": {"value": -0.0185, "low": -0.0302, "high": -0.0026}}
-    assert not checking.is_recommended(found, margin=1.0)
-    assert checking.is_recommended(found, margin=1.9)
-    assert checking.is_recommended({"gains": {"test": {"value": None}}}, margin=1.0), "an undefined score says nothing"
+    rte = GLUE_TASKS["rte"]
+    assert not checking.is_recommended(found, rte, margin=1.0)
+    assert checking.is_recommended(found, rte, margin=1.9)
+    undefined = {"gains": {"test": {"value": None}}, "scores": {"test": {"accuracy": None}}}
+    assert checking.is_recommended(undefined, rte, margin=1.0), "an undefined score says nothing"
     languages = {"all": {"value": 0.0}, "zh": {"value": -0.02}}
-    assert not checking.is_recommended({"gains": languages}, margin=1.0), "one language counts as all do"
+    of_languages = {"gains": languages, "scores": {name: {"accuracy": 0.8} for name in languages}}
+    assert not checking.is_recommended(of_languages, rte, margin=1.0), "one language counts as all do"
     found["recommended"] = False
     for model in worse["export"]["models"].values():
         model |= {"bf16": {"latency": 0.1234, "throughput": 1234.5}, "latency": 0.1234, "throughput": 1234.5}
@@ -215,15 +219,13 @@ def test_worse_form_is_kept_and_not_recommended(exported):
     assert len(shown) == 6, "one line each, at the widest"
     assert shown[-1].startswith("onnx-int8 * ")
     assert "-1.85 (-3.02, -0.26)" in shown[-1]
-    assert table.warning(worse["export"]) == (
-        "* not recommended: 1.85 points worse on test, more than --export_margin 1"
-    )
+    assert table.warning(worse) == ("* not recommended: 1.85 points worse on test, more than --export_margin 1")
     assert "**Not recommended**: it is worse than the PyTorch model by more than 1 point." in card.card(
         "onnx-int8", worse
     )
     assert "Not recommended" not in card.card("hf", worse)
     assert "int8" not in table.sentence(worse["export"])
-    assert table.warning(row["export"]) == ""
+    assert table.warning(row) == ""
 
 
 def test_disk_that_fills_up_leaves_the_forms_that_were_there(finished):

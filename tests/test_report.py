@@ -17,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from automm_distill.errors import UserError
 from automm_distill.evaluation.bootstrap import bootstrap_run
+from automm_distill.evaluation.metrics import named
 from automm_distill.inputs.rows.splits import load_splits
 from automm_distill.report import markdown, score_by_cost, tables
 from automm_distill.report.command import run_report
@@ -350,7 +351,7 @@ def test_languages_of_one_sentence_are_drawn_together(tmp_path):
     (summary,) = numbers(task_runs)
     frame = pd.read_parquet(tmp_path / "run" / "predictions.parquet")
     predicted = {role: frame[role].to_numpy() for role in ("teacher", "baseline", "student")}
-    expected = bootstrap_run("accuracy", frame["label"].to_numpy(), predicted, frame["id"].to_numpy())
+    expected = bootstrap_run(named("accuracy"), frame["label"].to_numpy(), predicted, frame["id"].to_numpy())
     assert summary.rows.gain == expected.gain
 
 

@@ -56,7 +56,7 @@ def test_ratios_per_test_set_and_metric():
     scores = {
         "test": {"accuracy": {"teacher": 0.9, "baseline": 0.8, "student": 0.85}, "f1": {"teacher": 0.9, "student": 1}}
     }
-    made = ratios(scores)["test"]
+    made = ratios(GLUE_TASKS["mrpc"], scores)["test"]
     assert made["accuracy"]["value"] == pytest.approx(0.5)
     assert made["f1"] == {"value": None, "reason": "no baseline score"}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from automm_distill.evaluation import speed
+from automm_distill import speed
 
 
 def test_passes_are_interleaved_warmed_up_and_synchronised():

@@ -10,8 +10,10 @@ from autogluon.multimodal import MultiModalPredictor
 from automm_distill.automm.fit_options import LABEL, VERBOSITY, FitOptions
 from automm_distill.automm.learner import Learner
 from automm_distill.automm.outputs_teacher import OutputsTeacher
+from automm_distill.automm.selection import autogluon_metric
 from automm_distill.automm.teacher import Teacher
 from automm_distill.errors import NotFiniteError, TrainingError
+from automm_distill.evaluation import metrics
 from automm_distill.inputs.rows.splits import TrainValidation
 from automm_distill.tasks import Task
 
@@ -40,17 +42,18 @@ def fit(
     """
     assert (teacher is None) == (options.losses is None), "a teacher and losses go together"
     columns = [*task.model_columns, LABEL]
+    headline = metrics.of_task(task)[0]
     predictor = MultiModalPredictor(
         label=LABEL,
         problem_type=task.problem_type,
-        eval_metric=task.selection_metric,
+        eval_metric=autogluon_metric(headline),
         path=str(folder),
         verbosity=VERBOSITY[options.verbosity],
         enable_progress_bar=True,  # else Lightning would refuse ours, which is silent where the log is
     )
     learner = predictor._learner  # predictor.py:217 creates it, and offers no way to choose its class
     learner.__class__ = Learner
-    learner.options, learner.unlabelled = options, unlabelled
+    learner.options, learner.unlabelled, learner.headline = options, unlabelled, headline
     predictor.fit(
         train_data=data.train[columns],
         tuning_data=data.validation[columns],

@@ -20,9 +20,11 @@ from automm_distill.automm.forward import forward
 from automm_distill.automm.lightning_modules import DistillModule, FineTuneModule
 from automm_distill.automm.outputs_teacher import OutputsTeacher
 from automm_distill.automm.progress import FitProgress
+from automm_distill.automm.selection import validation_metric
 from automm_distill.automm.targets import TargetSource
 from automm_distill.automm.teacher import Teacher
 from automm_distill.automm.tokenized_rows import Rows
+from automm_distill.evaluation.metrics import Metric
 from automm_distill.losses import LogitMapping
 
 
@@ -30,13 +32,14 @@ class Learner(BaseLearner):
     """The learner of one fit; what it saves loads as a plain BaseLearner.
 
     AutoGluon offers no way to choose the learner (predictor.py:217), so
-    :func:`automm_distill.automm.fitting.fit` turns the predictor's learner into this class and sets ``options`` and
-    ``unlabelled``.
+    :func:`automm_distill.automm.fitting.fit` turns the predictor's learner into this class and sets ``options``,
+    ``unlabelled`` and ``headline``, the metric that selects checkpoints.
     ``progress`` is what the training module reported: all zeros when the fit ended before it could.
     """
 
     options: FitOptions
     unlabelled: pd.DataFrame | None
+    headline: Metric
     progress: Mapping[str, Any] = MappingProxyType({"optimizer_steps": 0, "epochs": 0})
 
     # Set by BaseLearner.fit (learners/base.py:382 to 593) before it calls the methods below.
@@ -125,6 +128,9 @@ class Learner(BaseLearner):
             "trainable_param_names": peft_param_names,
             **optim_kwargs,
         }
+        ours = validation_metric(self.headline)
+        if ours is not None:
+            arguments |= {"validation_metric": ours, "custom_metric_func": None}
         teacher, targets = self._teacher_learner, self._targets
         if teacher is None or targets is None:
             self._module = FineTuneModule(**arguments)
@@ -145,7 +151,7 @@ class Learner(BaseLearner):
         """
         callbacks = super().get_callbacks_per_run(*args, **kwargs)
         metric, larger_is_better = kwargs["litmodule"].validation_metric_name, self._minmax_mode == "max"
-        callbacks.append(FitProgress(self.options, metric, larger_is_better=larger_is_better))
+        callbacks.append(FitProgress(self.options, metric, self.headline.name, larger_is_better=larger_is_better))
         for callback in callbacks:
             if isinstance(callback, ModelCheckpoint):
                 callback.save_weights_only = True

@@ -28,13 +28,14 @@ class FitProgress(ProgressBar):
     copied into it.
 
     :param metric: name of the validation score as Lightning logs it ("val_accuracy").
+    :param shown_metric: what it is called on the screen and in the validation log.
     :param larger_is_better: which of two scores is the better one.
     """
 
-    def __init__(self, options: FitOptions, metric: str, *, larger_is_better: bool) -> None:
+    def __init__(self, options: FitOptions, metric: str, shown_metric: str, *, larger_is_better: bool) -> None:
         super().__init__()
         self._options = options
-        self._metric = metric
+        self._metric, self._shown_metric = metric, shown_metric
         self._better = max if larger_is_better else min
         self._enabled = True
         self._display: Display | None = None
@@ -93,7 +94,7 @@ class FitProgress(ProgressBar):
             return
         score = float(trainer.callback_metrics[self._metric])
         self._best = score if self._best is None else self._better(self._best, score)
-        self._score = f"{self._metric.removeprefix('val_')} {score:.4f} (best {self._best:.4f})"
+        self._score = f"{self._shown_metric} {score:.4f} (best {self._best:.4f})"
         self._display.show(self._status(trainer, self._display))
         if self._options.validation_log is not None:
             self._log_validation(trainer, score, Path(self._options.validation_log))
@@ -123,7 +124,7 @@ class FitProgress(ProgressBar):
         line = {
             "epoch": self._passes / trainer.num_training_batches,
             "step": trainer.global_step,
-            "metric": self._metric.removeprefix("val_"),
+            "metric": self._shown_metric,
             "score": score if math.isfinite(score) else None,
             "larger_is_better": self._better is max,
         }

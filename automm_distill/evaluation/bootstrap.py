@@ -18,6 +18,8 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
+from automm_distill.evaluation.metrics import Metric
+
 RESAMPLES = 2000
 LEVEL = 0.95
 ROUNDING = 1e-12  # resamples that differ by less agree
@@ -40,7 +42,8 @@ class Interval:
 class RunPredictions:
     """Labels and predictions of one run on a test set: ``truth`` and ``predicted[role]`` have the shape (rows,).
 
-    Rows with the same entry in ``groups``, also those of other runs, are drawn together.
+    Predictions are what the metric in question reads, see :meth:`Metric.answers`. Rows with the same entry in
+    ``groups``, also those of other runs, are drawn together.
     """
 
     truth: np.ndarray
@@ -52,10 +55,11 @@ class RunPredictions:
 class BootstrapResult:
     """Intervals of one metric over the rows of one test set.
 
-    ``gain`` is student - baseline, ``teacher_gap`` teacher - baseline; ``ratio`` is None where that gap is not clearly
-    above 0. Its interval leaves out the resamples without a gap above 0, up to 2.5 % of them. ``p`` is the two-sided
-    p-value that the gain is 0, from the same resamples as its interval, None where these do not tell it; ``mcnemar``
-    that of :func:`mcnemar`, baseline against student, None unless the metric is accuracy and the run is one.
+    ``gain`` is student - baseline, ``teacher_gap`` teacher - baseline, both turned so that more is better; ``ratio`` is
+    None where that gap is not clearly above 0. Its interval leaves out the resamples without a gap above 0, up to 2.5 %
+    of them. ``p`` is the two-sided p-value that the gain is 0, from the same resamples as its interval, None where
+    these do not tell it; ``mcnemar`` that of :func:`mcnemar`, baseline against student, None unless the metric is a
+    share of right rows and the run is one.
     """
 
     scores: Mapping[str, Interval]
@@ -67,7 +71,7 @@ class BootstrapResult:
 
 
 def bootstrap_run(
-    metric: str,
+    metric: Metric,
     truth: np.ndarray,
     predicted: Mapping[str, np.ndarray],
     groups: np.ndarray | None = None,
@@ -77,20 +81,20 @@ def bootstrap_run(
 ) -> BootstrapResult:
     """Intervals for each model's score, student - baseline, teacher - baseline, and the distillation ratio.
 
-    :param metric: a name in ``evaluation.METRICS``.
-    :param truth: labels, shape (rows,); ``predicted``: ``{role: labels or values}`` of the same shape.
+    :param truth: labels, shape (rows,); ``predicted``: ``{role: Metric.answers}`` of the same shape.
     :param groups: rows with the same entry are drawn together, shape (rows,).
     """
     groups = np.arange(len(truth)) if groups is None else groups
     result = bootstrap_mean(metric, [RunPredictions(truth, predicted, groups)], resamples=resamples, seed=seed)
-    if metric == "f1":
+    if metric.positive is not None:
         return replace(
             result,
             scores={
-                role: _f1_interval(truth, labels, groups, result.scores[role]) for role, labels in predicted.items()
+                role: _f1_interval(truth == metric.positive, labels == metric.positive, groups, result.scores[role])
+                for role, labels in predicted.items()
             },
         )
-    if metric != "accuracy":
+    if not metric.is_share_of_right_rows:
         return result
     scores = {
         role: _accuracy_interval(truth, labels, groups, result.scores[role]) for role, labels in predicted.items()
@@ -104,7 +108,7 @@ def bootstrap_run(
 
 
 def bootstrap_mean(
-    metric: str, runs: Sequence[RunPredictions], *, resamples: int = RESAMPLES, seed: int = 0
+    metric: Metric, runs: Sequence[RunPredictions], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> BootstrapResult:
     """The same for the mean over runs that differ in their seed: how it would move with other test rows.
 
@@ -124,13 +128,13 @@ def bootstrap_mean(
     scores = {role: _interval(observed[role], samples[role]) for role in roles}
     if "baseline" not in roles:
         return BootstrapResult(scores, None, None, None, None)
-    gains = samples["student"] - samples["baseline"]
-    gain = _interval(observed["student"] - observed["baseline"], gains)
+    gains = metric.gain(samples["student"], samples["baseline"])
+    gain = _interval(metric.gain(observed["student"], observed["baseline"]), gains)
     p = None if gain.value is None else _p_value(gains)
     if "teacher" not in roles:
         return BootstrapResult(scores, gain, None, None, p)
-    gaps = samples["teacher"] - samples["baseline"]
-    teacher_gap = _interval(observed["teacher"] - observed["baseline"], gaps)
+    gaps = metric.gain(samples["teacher"], samples["baseline"])
+    teacher_gap = _interval(metric.gain(observed["teacher"], observed["baseline"]), gaps)
     ratio = None
     if gain.value is not None and teacher_gap.value is not None and teacher_gap.low is not None and teacher_gap.low > 0:
         clear = gaps > 0
@@ -188,15 +192,17 @@ def _accuracy_interval(
     return Interval(right, float(low), float(high))
 
 
-def _f1_interval(truth: np.ndarray, predicted: np.ndarray, groups: np.ndarray, bootstrapped: Interval) -> Interval:
+def _f1_interval(truth: np.ndarray, called: np.ndarray, groups: np.ndarray, bootstrapped: Interval) -> Interval:
     """The bootstrap's interval; where that has collapsed, at 0 or 1, Wilson's.
 
     F1 is 2 J / (1 + J), where J is the share of hits among the rows that are positive or called so; J is a proportion.
+
+    :param truth: whether a row is positive, and ``called``: whether the model says so, shape (rows,) each.
     """
     if bootstrapped.value is None or bootstrapped.low is not None:
         return bootstrapped
-    counted = (truth == 1) | (predicted == 1)
-    share = float((truth == predicted)[counted].mean())
+    counted = truth | called
+    share = float((truth & called)[counted].mean())
     count = len(np.unique(groups[counted]))
     low, high = proportion_confint(share * count, count, alpha=1 - LEVEL, method="wilson")
     return Interval(bootstrapped.value, *(float(2 * bound / (1 + bound)) for bound in (low, high)))
@@ -237,9 +243,11 @@ def _draws(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
         yield np.stack([np.bincount(pick, minlength=count) for pick in picks]).astype(float)
 
 
-def _mean_score(metric: str, runs: Sequence[RunPredictions], role: str, weights: Sequence[np.ndarray]) -> np.ndarray:
+def _mean_score(metric: Metric, runs: Sequence[RunPredictions], role: str, weights: Sequence[np.ndarray]) -> np.ndarray:
     """Over the runs, on rows that count ``weights`` (resamples, rows) times each: (resamples,)."""
-    scores = [_score(metric, run.truth, run.predicted[role], weight) for run, weight in zip(runs, weights, strict=True)]
+    scores = [
+        metric.weighted(run.truth, run.predicted[role], weight) for run, weight in zip(runs, weights, strict=True)
+    ]
     return np.asarray(np.mean(scores, axis=0))
 
 
@@ -267,45 +275,3 @@ def _interval(value: float, samples: np.ndarray) -> Interval:
     if high - low < ROUNDING:
         return Interval(value, None, None)
     return Interval(value, float(low), float(high))
-
-
-def _score(metric: str, truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The metric on rows that count ``weights`` (resamples, rows) times each: (resamples,); NaN where undefined."""
-    total = weights.sum(axis=1)
-    if metric == "accuracy":
-        return np.asarray(weights @ (truth == predicted) / total)
-    if metric in ("f1", "matthews"):
-        hit, false, missed, right = (
-            weights @ ((truth == label) & (predicted == guess)) for label, guess in ((1, 1), (0, 1), (1, 0), (0, 0))
-        )
-        if metric == "f1":
-            score = _divided(2 * hit, 2 * hit + false + missed)
-        else:
-            spread = np.sqrt((hit + false) * (hit + missed) * (right + false) * (right + missed))
-            score = _divided(hit * right - false * missed, spread)
-        return np.where((hit + missed > 0) & (false + right > 0), score, np.nan)
-    if metric == "pearson":
-        return _correlation(weights, truth, predicted)
-    if metric == "spearman":
-        return np.array([_correlation(row[None], _ranks(truth, row), _ranks(predicted, row))[0] for row in weights])
-    raise ValueError(f"no bootstrap for {metric}")
-
-
-def _correlation(weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    total = weights.sum(axis=1)
-    x, y = x - x.mean(), y - y.mean()  # against cancellation
-    mean_x, mean_y = weights @ x / total, weights @ y / total
-    covariance = weights @ (x * y) / total - mean_x * mean_y
-    spread = (weights @ x**2 / total - mean_x**2) * (weights @ y**2 / total - mean_y**2)
-    return np.where(spread > 1e-24, covariance / np.sqrt(np.maximum(spread, 1e-24)), np.nan)
-
-
-def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean ranks among rows that count ``weights`` times each."""
-    distinct, place = np.unique(values, return_inverse=True)
-    counts = np.bincount(place, weights, minlength=len(distinct))
-    return (np.cumsum(counts) - (counts - 1) / 2)[place]
-
-
-def _divided(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.where(below > 0, above / np.where(below > 0, below, 1), 0.0)

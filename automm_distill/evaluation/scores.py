@@ -47,20 +47,22 @@ def score_all(task: Task, labels: Mapping[str, np.ndarray], outputs: Mapping[str
     """
     return {
         name: metrics.scores_by_role(
-            task.metrics, truth, {role: sets[name] for role, sets in outputs.items() if name in sets}
+            metrics.of_task(task), truth, {role: sets[name] for role, sets in outputs.items() if name in sets}
         )
         for name, truth in labels.items()
     }
 
 
-def ratios(scores: Scores) -> dict[str, dict[str, dict[str, Any]]]:
+def ratios(task: Task, scores: Scores) -> dict[str, dict[str, dict[str, Any]]]:
     """``{test set: {metric: {"value": ratio or None, "reason": why there is none}}}``."""
     return {
         test_set: {
-            metric: asdict(
-                metrics.distillation_ratio(by_role.get("teacher"), by_role.get("baseline"), by_role["student"])
+            metric.name: asdict(
+                metrics.distillation_ratio(
+                    metric, *(by_metric[metric.name].get(role) for role in ("teacher", "baseline", "student"))
+                )
             )
-            for metric, by_role in by_metric.items()
+            for metric in metrics.of_task(task)
         }
         for test_set, by_metric in scores.items()
     }
@@ -78,9 +80,16 @@ def bootstrap_all(task: Task, labels: Outputs, outputs: Mapping[str, Outputs], i
         predicted = {role: metrics.predicted_labels(sets[name]) for role, sets in outputs.items() if name in sets}
         obstacle = why_not_judged([bootstrap.RunPredictions(truth, predicted, ids[name])])
         results[name] = {
-            metric: asdict(bootstrap.bootstrap_run(metric, truth, predicted, ids[name]))
+            metric.name: asdict(
+                bootstrap.bootstrap_run(
+                    metric,
+                    truth,
+                    {role: metric.answers(sets[name]) for role, sets in outputs.items() if name in sets},
+                    ids[name],
+                )
+            )
             | {"not_judged": obstacle.sentence if obstacle else None}
-            for metric in task.metrics
+            for metric in metrics.of_task(task)
         }
     return results
 
@@ -100,7 +109,7 @@ def compare(
     return {
         "scores": test_scores,
         "validation": validation[VALIDATION],
-        "distillation_ratio": ratios(test_scores),
+        "distillation_ratio": ratios(task, test_scores),
     }
 
 
@@ -140,19 +149,19 @@ def warn_if_no_better_than_constant(task: Task, tests: Mapping[str, pd.DataFrame
     if not set(tests) <= set(predictions):
         log.info("the teacher's score is n/a: it does not cover all test rows")
         return
-    metric = task.metrics[0]
+    metric = metrics.of_task(task)[0]
     labels = np.concatenate([frame["label"].to_numpy() for frame in tests.values()])
-    reached = metrics.score(metric, labels, metrics.predicted_labels(np.concatenate([predictions[s] for s in tests])))
-    shown = "n/a" if reached is None else f"{reached:.5f}"
-    log.info("the teacher's %s is %s", metric, shown)
+    reached = metric.score(labels, metric.answers(np.concatenate([predictions[test_set] for test_set in tests])))
+    shown = metric.score_text(reached, 5)
+    log.info("the teacher's %s is %s", metric.name, shown)
     if len(np.unique(labels)) == 1:
         return  # the same answer is right on all of them, and no teacher can do better
-    constant = metrics.constant_score(metric, labels)
-    if reached is None or reached <= constant:
+    constant = metric.constant_score(labels)
+    if reached is None or metric.gain(reached, constant) <= 0:
         log.warning(
-            "THE TEACHER HAS LEARNT NOTHING: its %s of %s is no better than the %.5f of always giving the same answer; "
+            "THE TEACHER HAS LEARNT NOTHING: its %s of %s is no better than the %s of always giving the same answer; "
             "its outputs are noise. More epochs, more rows or another learning rate?",
-            metric,
+            metric.name,
             shown,
-            constant,
+            metric.score_text(constant, 5),
         )

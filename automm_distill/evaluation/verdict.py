@@ -10,11 +10,12 @@ import pandas as pd
 from scipy import stats
 
 from automm_distill.evaluation.bootstrap import LEVEL, RunPredictions
+from automm_distill.evaluation.metrics import of_task
 from automm_distill.tasks import Task
 
-EQUAL_WITHIN = 0.5  # points
+EQUAL_WITHIN = 0.5  # points, or percent of an error
 POWER = 0.8
-ONE_POINT = 1.0
+ONE = 1.0  # the same
 FEWEST_ROWS = 30  # that a gain is judged on
 
 log = logging.getLogger(__name__)
@@ -22,10 +23,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Verdict:
-    """``words`` is one of "better", "worse", "equal within half a point", "no clear difference".
+    """``words`` is one of "better", "worse", "equal within half a point" (or percent), "no clear difference".
 
     ``more`` is by how much the test rows, or the runs with other seeds, would have to be multiplied for a gain of one
-    point to be clear in four runs of five; None where the difference is clear already, or cannot be estimated.
+    point or percent to be clear in four runs of five; None where the difference is clear already, or cannot be
+    estimated.
     """
 
     words: str
@@ -40,12 +42,13 @@ class NotJudged:
     sentence: str
 
 
-def judge_gain(low: float, high: float, p: float | None = None) -> Verdict:
-    """The verdict on a gain whose 95 % interval goes from ``low`` to ``high``, in points.
+def judge_gain(low: float, high: float, p: float | None = None, unit: str = "point") -> Verdict:
+    """The verdict on a gain whose 95 % interval goes from ``low`` to ``high``, both as ``Metric.judged`` gives them.
 
     :param p: of a test that there is no gain; if there is one, it has to agree that the difference is clear.
+    :param unit: ``Metric.judged_in``.
 
-    A gain of ``ONE_POINT`` is found with probability :data:`POWER` when the standard error is at most one point over
+    A gain of :data:`ONE` is found with probability :data:`POWER` when the standard error is at most one point over
     (z_0.975 + z_0.8); the standard error falls with the square root of the number of rows.
     """
     is_clear = p is None or p < 1 - LEVEL
@@ -54,10 +57,10 @@ def judge_gain(low: float, high: float, p: float | None = None) -> Verdict:
     if high < 0 and is_clear:
         return Verdict("worse")
     if low >= -EQUAL_WITHIN and high <= EQUAL_WITHIN:
-        return Verdict("equal within half a point")
+        return Verdict(f"equal within half a {unit}")
     z = stats.norm.ppf(0.975)
     standard_error = (high - low) / (2 * z)
-    needed = ONE_POINT / (z + stats.norm.ppf(POWER))
+    needed = ONE / (z + stats.norm.ppf(POWER))
     more = (standard_error / needed) ** 2
     return Verdict("no clear difference", more if math.isfinite(more) and more > 1 else None)
 
@@ -93,15 +96,13 @@ def warn_about_test_sets(task: Task, tests: Mapping[str, pd.DataFrame]) -> None:
             log.warning("%s has %d test row(s): %d or more are needed to judge a gain", where, len(frame), FEWEST_ROWS)
         labels = frame["label"].unique()
         if len(labels) == 1:
-            label = labels[0]
-            value = f"{label:g}" if task.is_regression else task.classes[label]
-            undefined = [metric for metric in task.metrics if metric != "accuracy"]
+            undefined = [metric.name for metric in of_task(task) if metric.needs_two_labels]
             more = f"; {' and '.join(undefined)} will be undefined" if undefined else ""
             log.warning(
                 "%s: all %s test rows have the label %s: no gain can be judged on them%s",
                 where,
                 f"{len(frame):,}",
-                value,
+                task.label_text(labels[0]),
                 more,
             )
 

@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 
 from automm_distill.defaults import with_defaults
+from automm_distill.evaluation.metrics import Metric, of_row
 from automm_distill.export_formats import HF, INT8, LATENCY, TITLES
-from automm_distill.export_table import sentence, signed_points, table
+from automm_distill.export_table import gain_text, sentence, table
 from automm_distill.flag import Flag
 from automm_distill.inputs.rows.own_sources import hub_id
 from automm_distill.layer_choice import student_name
@@ -87,7 +88,7 @@ def _sections(form: str, row: Row) -> Iterator[str]:
     yield f"# {_name(row)}, {TITLES[form]}"
     yield _description(row, task)
     if not found["recommended"]:
-        yield f"**Not recommended**: it is worse than the PyTorch model by more than {_points(exported['margin'])}."
+        yield f"**Not recommended**: it is worse than the PyTorch model by more than {_margin(row)}."
     yield "## Use"
     yield f"```python\n{_usage(form, row, task)}\n```"
     yield "## Scores"
@@ -117,7 +118,10 @@ def _listed(versions: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {number}" for name, number in versions.items())
 
 
-def _points(number: float) -> str:
+def _margin(row: Row) -> str:
+    number = row["export"]["margin"]
+    if _headline(row).lower_is_better:
+        return f"{number:g} %"
     return "1 point" if number == 1 else f"{number:g} points"
 
 
@@ -172,22 +176,26 @@ def _score_table(row: Row, found: Row) -> TextTable:
     lines = [
         [
             *(test_set, metric, f"{row['rows']['test'][test_set]:,}"),
-            *(_number(by_role.get(role)) for role in roles),
-            _number(found["scores"][test_set][metric]),
+            *(of_row(row, metric).score_text(by_role.get(role)) for role in roles),
+            of_row(row, metric).score_text(found["scores"][test_set][metric]),
             *([_interval(row, test_set, metric)] if gains else []),
         ]
         for test_set, metrics in row["scores"].items()
         for metric, by_role in metrics.items()
     ]
     headings = ["test set", "metric", "rows", *roles, "**this form**"]
-    headings += ["student - baseline, points (95 % CI)"] if gains else []
+    unit = " and ".join(
+        dict.fromkeys(of_row(row, name).shown_in for of_set in row["scores"].values() for name in of_set)
+    )
+    headings += [f"gain over the baseline, {unit} (95 % CI)"] if gains else []
     return TextTable("", headings, lines, range(2, len(headings)))
 
 
 def _checked(row: Row, found: Row) -> str:
     same = "" if found["agreement"] is None else f"the PyTorch model's label on {found['agreement']:.2%} of them, "
-    gain = next(iter(found["gains"].values()))
-    changed = f" Its score changed by {signed_points(gain)} points (paired 95 % interval)."
+    gain, metric = next(iter(found["gains"].values())), _headline(row)
+    better = " (more is better)" if metric.lower_is_better else ""
+    changed = f" Its score changed by {gain_text(gain, metric)} {metric.shown_in}{better}, with a paired 95 % interval."
     return (
         f"Checked on all {found['rows']:,} test rows, without AutoGluon: {same}a largest difference of "
         f"{found['largest_difference']:.2g} in a logit.{'' if gain['value'] is None else changed}"
@@ -293,10 +301,10 @@ def _task(row: Row) -> Task:
     return DEMO_TASK if settings["demo"] else GLUE_TASKS[settings["glue_task"]]
 
 
-def _number(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.4f}"
+def _headline(row: Row) -> Metric:
+    return of_row(row, next(iter(next(iter(row["scores"].values())))))
 
 
 def _interval(row: Row, test_set: str, metric: str) -> str:
     gain = row["bootstrap"][test_set][metric]["gain"]
-    return "n/a" if gain is None else signed_points(gain)
+    return "n/a" if gain is None else gain_text(gain, of_row(row, metric))

@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 
 import automm_distill
 from automm_distill import progress
 from automm_distill.errors import TrainingError
 from automm_distill.evaluation import scores
-from automm_distill.evaluation.metrics import predicted_labels
+from automm_distill.evaluation.metrics import of_task, predicted_labels
+from automm_distill.export_table import judged_changes
 from automm_distill.tasks import Task
 
 OURS, EXPORTED = "baseline", "student"  # as ``evaluation`` names two models whose difference is wanted
@@ -71,13 +73,13 @@ def check(form: str, folder: Path, reference: Reference) -> dict[str, Any]:
     }
 
 
-def is_recommended(found: Mapping[str, Any], margin: float) -> bool:
-    """Whether a form is on no test set worse by more than ``margin`` points, as far as there are scores.
+def is_recommended(found: Mapping[str, Any], task: Task, margin: float) -> bool:
+    """Whether a form is on no test set worse by more than ``margin``, as far as there are scores.
 
     :param found: of :func:`check`.
+    :param margin: points; percent of the PyTorch model's, if the task's first metric is an error.
     """
-    gains = [gain["value"] for gain in found["gains"].values() if gain["value"] is not None]
-    return 100 * min(gains, default=0.0) >= -margin
+    return min(judged_changes(found, of_task(task)[0]).values(), default=0.0) >= -margin
 
 
 def logits_of(form: str, folder: Path, texts: pd.DataFrame) -> np.ndarray:
@@ -107,5 +109,6 @@ def logits_of(form: str, folder: Path, texts: pd.DataFrame) -> np.ndarray:
 
 
 def _outputs(logits: np.ndarray, task: Task) -> np.ndarray:
-    """As ``Predictor.predict`` gives them; of classes, what orders them like their probabilities is enough."""
-    return logits[:, 0].astype(float) if task.is_regression else logits
+    """As ``Predictor.predict`` gives them."""
+    outputs: np.ndarray = logits[:, 0].astype(float) if task.is_regression else softmax(logits, axis=1)
+    return outputs

@@ -43,7 +43,7 @@ def export(
     """Leave the forms in ``<run>/export/``, each in a folder of its own, and say how they do.
 
     :param row: that of the run, for the cards.
-    :param margin: points by which a score may be worse before a form is not recommended.
+    :param margin: by how much a score may be worse before a form is not recommended: points, of an error percent.
     :param most_frequent: how many of the vocabulary's most frequent pieces stay besides those that rows use; None to
         keep all.
     :param batch_size: of the rows that are timed.
@@ -71,7 +71,7 @@ def export(
                 **about,
                 **checking.check(form, folder / form, reference),
             }
-            forms[form]["recommended"] = checking.is_recommended(forms[form], margin)
+            forms[form]["recommended"] = checking.is_recommended(forms[form], source.task, margin)
         models: dict[str, dict[str, Any]] = {role: {"bytes": each.bytes} for role, each in source.models.items()}
         if budget is not None:
             log.info("timing %s", ", ".join([*models, *forms]))

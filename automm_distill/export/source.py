@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from automm_distill.automm import Predictor, fitted_parts
-from automm_distill.evaluation.speed import evenly_spaced_rows
 from automm_distill.export.exported import Texts
 from automm_distill.inputs.rows.splits import Splits
+from automm_distill.speed import evenly_spaced_rows
 from automm_distill.tasks import Task
 
 SAMPLE_ROWS = 1000  # of the training rows

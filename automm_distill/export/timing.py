@@ -1,6 +1,6 @@
 """How fast each form is: one row at a time, and in batches, on the CPU.
 
-By the protocol of :mod:`automm_distill.evaluation.speed`: the same rows, tokenised beforehand, passes of all forms
+By the protocol of :mod:`automm_distill.speed`: the same rows, tokenised beforehand, passes of all forms
 interleaved, medians over the repeats, on as many threads as torch has.
 """
 
@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from automm_distill import speed
 from automm_distill.automm import Predictor
-from automm_distill.evaluation import speed
 from automm_distill.export.exported import Exported
 from automm_distill.export_formats import LATENCY, THROUGHPUT
 

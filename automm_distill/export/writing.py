@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 def write(model: Classifier, source: Source, formats: Sequence[str], margin: float, folder: Path) -> dict[str, Any]:
     """The forms, each in ``folder / form``; those that this kind of network has.
 
-    :param margin: points of the score that 8-bit word embeddings may cost on the hold-out.
+    :param margin: points of the score, or percent of an error, that 8-bit word embeddings may cost on the hold-out.
     :return: the forms that were written, and what is special of them, for the result row.
     :raises UserError: when that is none.
     """
@@ -80,15 +80,15 @@ def _write_onnx(model: Classifier, source: Source, folder: Path) -> dict[str, An
 
 
 def _write_int8(source: Source, margin: float, folder: Path) -> bool:
-    """With 8-bit word embeddings, unless they cost more than ``margin`` points on the hold-out.
+    """With 8-bit word embeddings, unless they cost more than ``margin`` on the hold-out.
 
     :return: whether they have 8 bits.
     """
     write_int8(folder / ONNX, folder / INT8, embeddings=True)
     validation = source.splits.student.validation
     reference = Reference(source.task, {"hold-out": validation}, source.logits(validation), pool=False)
-    if checking.is_recommended(checking.check(INT8, folder / INT8, reference), margin):
+    if checking.is_recommended(checking.check(INT8, folder / INT8, reference), source.task, margin):
         return True
-    log.info("8-bit word embeddings cost more than %g points on the hold-out: they stay in single precision", margin)
+    log.info("8-bit word embeddings cost more than %g on the hold-out: they stay in single precision", margin)
     write_int8(folder / ONNX, folder / INT8, embeddings=False)
     return False

@@ -29,7 +29,7 @@ MEANINGS: Mapping[Evidence, str] = {
 
 EXPLANATION = """\
 Scores are means over the seeds, ± their standard deviation. *Gain* is student - baseline with the same seed, in points
-(hundredths).
+(hundredths). Of an error (rmse), where less is better, it is baseline - student in the labels' unit.
 
 *Over test rows*: a 95 % bootstrap interval, which says how much the mean gain of these models would move on other test
 rows. *Over seeds*: a 95 % t-interval, paired by seed, which says how much it would move with other seeds on these test
@@ -63,7 +63,7 @@ def evaluate(loaded: LoadedRuns) -> list[StudyResult]:
     results = []
     for task_runs in loaded.tasks:
         log.info("evaluating %s: %s", task_runs.name, _size(task_runs))
-        by_group = [summarize(group, task_runs.metrics) for group in task_runs.groups]
+        by_group = [summarize(group, task_runs) for group in task_runs.groups]
         summaries = [summary for of_metric in zip(*by_group, strict=True) for summary in of_metric]
         decisions = decide(task_runs, summaries)
         results.append(StudyResult(task_runs, summaries, decisions, choose(decisions)))
@@ -100,17 +100,18 @@ def sentences(result: StudyResult) -> list[str]:
             "(tests that share their rows may do so more or less often). The p-values are corrected for that (Holm)."
         )
     if chosen is None:
-        return [*lines, *(_answer(task_runs, decision, tested) for decision in decisions if len(decisions) == 1)]
+        return [*lines, *(_answer(decision, tested) for decision in decisions if len(decisions) == 1)]
     fewer = sum(decision.validation.n < chosen.validation.n for decision in decisions)
     if fewer:
         lines.append(f"{_count(fewer, 'configuration')} with fewer seeds took no part in the choice.")
+    metric = chosen.summary.metric
     ties = sum(decision.validation == chosen.validation for decision in decisions)
     among = " among those that were not stopped" if task_runs.stopped else ""
     lines.append(
         f"Chosen by the validation score{among}: {describe(chosen.summary.group.config, task_runs.columns)} "
-        f"(validation {chosen.summary.metric} {chosen.validation.mean:.4f}, {_count(chosen.validation.n, 'seed')}"
+        f"(validation {metric.name} {metric.score_text(chosen.validation.mean)}, {_count(chosen.validation.n, 'seed')}"
         f"{f', the first of {ties} that tie' if ties > 1 else ''}); its test score is reported and never used for "
-        f"selection. {_answer(task_runs, chosen, tested)}"
+        f"selection. {_answer(chosen, tested)}"
     )
     return lines
 
@@ -168,18 +169,19 @@ def _stopped(task_runs: TaskRuns) -> list[str]:
     ]
 
 
-def _answer(task_runs: TaskRuns, decision: Decision, tested: int) -> str:
-    summary, (test_set, metric) = decision.summary, task_runs.primary
+def _answer(decision: Decision, tested: int) -> str:
+    summary, metric, test_set = decision.summary, decision.summary.metric, decision.summary.test_set
     student = summary.scores["student"].mean
     if student is None:
-        return f"The student's {metric} on {test_set} is undefined."
-    reached = f"The student's {metric} on {test_set} is {student:.4f}"
+        return f"The student's {metric.name} on {test_set} is undefined."
+    reached = f"The student's {metric.name} on {test_set} is {metric.score_text(student)}"
     if summary.gain is None:
         return f"{reached}; no baseline was trained, so the gain from distillation is unknown."
     gain = summary.gain.mean
     if gain is None:
         return f"{reached}; the baseline's is undefined, so the gain from distillation is unknown."
-    compared = f"{tables.POINTS * abs(gain):.2f} points {direction(gain)} than the baseline's"
+    unit = "" if metric.lower_is_better else " points"
+    compared = f"{metric.gain_text(abs(gain), 2).removeprefix('+')}{unit} {direction(gain)} than the baseline's"
     if direction(gain) == "equal":
         compared = "equal to the baseline's"
     if summary.not_judged:
@@ -187,8 +189,8 @@ def _answer(task_runs: TaskRuns, decision: Decision, tested: int) -> str:
     corrected = f"after correction for {tested} configurations " if tested > 1 else ""
     return (
         f"{reached}, {compared} (95 % over test rows: "
-        f"{tables.interval(summary.rows.gain if summary.rows else None, '+.2f', tables.POINTS)}; over seeds: "
-        f"{tables.interval(summary.gain, '+.2f', tables.POINTS)}); {corrected}{MEANINGS[decision.evidence]}."
+        f"{tables.gain_interval(summary.rows.gain if summary.rows else None, metric)}; over seeds: "
+        f"{tables.gain_interval(summary.gain, metric)}); {corrected}{MEANINGS[decision.evidence]}."
     )
 
 

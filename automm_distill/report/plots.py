@@ -8,12 +8,12 @@ from matplotlib import rc_context
 
 from automm_distill.report import loss_curves, score_by_cost, score_by_flag
 from automm_distill.report.runs import TaskRuns
-from automm_distill.report.summary import Decision, Summary
+from automm_distill.report.summary import Decision, Summary, of_primary
 
 
 def draw(task_runs: TaskRuns, summaries: Sequence[Summary], chosen: Decision | None, folder: Path) -> dict[str, Path]:
     """Draw every plot of a task into ``folder``: the PNG's path by its title."""
-    primary_summaries = [summary for summary in summaries if (summary.test_set, summary.metric) == task_runs.primary]
+    primary_summaries = of_primary(task_runs, summaries)
     figures = {
         f"Score by {flag}": score_by_flag.draw(task_runs, primary_summaries, flag) for flag in task_runs.varied_flags
     }

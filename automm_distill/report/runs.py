@@ -8,6 +8,7 @@ from typing import Any
 
 from automm_distill import results
 from automm_distill.errors import UserError
+from automm_distill.evaluation.metrics import Metric, of_row
 from automm_distill.export_formats import EXPORT
 from automm_distill.flag import local_path
 from automm_distill.layer_choice import student_name
@@ -121,6 +122,10 @@ class TaskRuns:
         """The metrics of each test set; the first metric of the first set is the primary one."""
         scores = self.groups[0].runs[0].row["scores"]
         return {test_set: tuple(by_metric) for test_set, by_metric in scores.items()}
+
+    def metric(self, name: str) -> Metric:
+        """One of them."""
+        return of_row(self.groups[0].runs[0].row, name)
 
     @property
     def primary(self) -> tuple[str, str]:

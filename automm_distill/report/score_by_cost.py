@@ -60,7 +60,8 @@ def draw(task_runs: TaskRuns, summaries: Sequence[Summary], chosen: Decision | N
         look = dict(ms=13, mfc="none", mec="black", ls="")
         by_size.plot([], [], "o", **look, label="chosen by validation, 95 % over test rows")
     test_set, metric = task_runs.primary
-    by_speed.set(ylabel=f"{metric} on {test_set}")
+    better = " (lower is better)" if task_runs.metric(metric).lower_is_better else ""
+    by_speed.set(ylabel=f"{metric} on {test_set}{better}")
     _scale_speeds(by_speed, speeds, [cost for of_speed, _ in exported for cost, _ in of_speed.values()])
     by_size.set(xlabel="size on disk (MB)")
     by_size.set_xlim(0, 1.05 * by_size.get_xlim()[1])
@@ -100,7 +101,7 @@ def _exported(summary: Summary) -> tuple[Points, Points]:
         export = run.row.get("export", {})
         teacher = export.get("models", {}).get("teacher", {})
         for form, found in export.get("forms", {}).items():
-            score = found["scores"][summary.test_set][summary.metric]
+            score = found["scores"][summary.test_set][summary.metric.name]
             if score is None:
                 continue
             by_size.setdefault(form, []).append((found["bytes"] / MEGABYTE, score))

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from automm_distill.report.plot_style import BASELINE, TEACHER, colours, draw_mean, last_part, legend_below, mean_or_nan
 from automm_distill.report.runs import TaskRuns, describe, format_value, sortable
 from automm_distill.report.summary import Summary
-from automm_distill.report.tables import POINTS
 
 LINE_SPREAD = 0.5  # of the distance between two ticks, over which the points of several lines are spread
 LONG_LABELS = 30  # letters; tick labels that are longer together are turned
@@ -32,6 +31,7 @@ def draw(task_runs: TaskRuns, summaries: Sequence[Summary], flag: str) -> Figure
     _draw_reference(above, lines, line_colours, "teacher", "teacher", TEACHER, "--")
     _draw_reference(above, lines, line_colours, "baseline", "baseline (no distillation)", BASELINE, "-.")
     seed_offset = LINE_SPREAD / (2 * len(lines))
+    test_set, metric = task_runs.primary[0], task_runs.metric(task_runs.primary[1])
     for number, (key, line) in enumerate(lines.items()):
         label = describe(dict(zip(others, key, strict=True)), others)
         shift = LINE_SPREAD * (number - (len(lines) - 1) / 2) / len(lines)
@@ -43,17 +43,20 @@ def draw(task_runs: TaskRuns, summaries: Sequence[Summary], flag: str) -> Figure
             score_rows, gain_rows = (rows.scores["student"], rows.gain) if rows else (None, None)
             student = summary.scores["student"]
             draw_mean(above, x, student, score_rows, None, per_seed["student"], colour, seed_offset=seed_offset)
-            draw_mean(below, x, summary.gain, gain_rows, summary.gain, per_seed["gain"], colour, POINTS, seed_offset)
+            draw_mean(
+                below, x, summary.gain, gain_rows, summary.gain, per_seed["gain"], colour, metric.scale, seed_offset
+            )
         above.plot([], [], "o-", color=colour, label=f"student{': ' if label else ''}{label}")
-    test_set, metric = task_runs.primary
-    above.set(title=f"{task_runs.name}: {metric} on {test_set}", ylabel=f"{metric}, mean over seeds")
+    better = " (lower is better)" if metric.lower_is_better else ""
+    above.set(title=f"{task_runs.name}: {metric.name} on {test_set}", ylabel=f"{metric.name}, mean over seeds{better}")
     below.axhline(0, color=BASELINE, ls="-.", lw=1.5)
-    below.set(ylabel="student - baseline\n(points)", xlabel=f"{flag} (not to scale)")
+    gain = "baseline - student" if metric.lower_is_better else "student - baseline"
+    below.set(ylabel=f"{gain}\n({metric.shown_in})", xlabel=f"{flag} (not to scale)")
     texts = [last_part(str(value)) if flag.endswith("_model") else format_value(value) for value in values]
     turned = dict(rotation=20, ha="right") if len("".join(texts)) > LONG_LABELS else {}
     below.set_xticks(range(len(values)), texts, **turned)
     below.set_xlim(-0.6, len(values) - 0.4)
-    _limit_gains(below, summaries)
+    _limit_gains(below, summaries, metric.scale)
     below.plot([], [], "-", color="black", lw=2, label="95 % over test rows")
     if any(len(summary.group.runs) > 1 for summary in summaries):
         below.plot([], [], "-", color="black", lw=6, alpha=0.2, label="95 % over seeds")
@@ -62,13 +65,13 @@ def draw(task_runs: TaskRuns, summaries: Sequence[Summary], flag: str) -> Figure
     return figure
 
 
-def _limit_gains(axes: Axes, summaries: Sequence[Summary]) -> None:
+def _limit_gains(axes: Axes, summaries: Sequence[Summary], scale: float) -> None:
     """Fit the axis to the gains and their intervals over test rows; that over two seeds may reach beyond it."""
     gains = [value for summary in summaries for value in summary.per_seed["gain"]]
     for summary in summaries:
         if summary.rows and summary.rows.gain:
             gains += [summary.rows.gain.low, summary.rows.gain.high]
-    known = [POINTS * value for value in (*gains, 0.0) if value is not None]
+    known = [scale * value for value in (*gains, 0.0) if value is not None]
     margin = 0.6 * (max(known) - min(known))
     if margin == 0:
         return

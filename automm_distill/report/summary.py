@@ -4,14 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
 from automm_distill.evaluation.bootstrap import LEVEL, BootstrapResult, RunPredictions, bootstrap_mean, bootstrap_run
-from automm_distill.evaluation.metrics import Ratio, distillation_ratio
+from automm_distill.evaluation.metrics import Metric, Ratio, distillation_ratio
 from automm_distill.evaluation.scores import POOLED
 from automm_distill.evaluation.verdict import NotJudged, why_not_judged
+from automm_distill.predictions import PROBABILITIES
 from automm_distill.report.runs import Run, RunGroup, TaskRuns
 from automm_distill.report.seeds import Spread, holm, over_seeds
 
@@ -25,14 +27,14 @@ Evidence = Literal["clear", "these seeds only", "this seed only", "these test ro
 class Summary:
     """One group on one test set by one metric.
 
-    ``per_seed`` has each run's scores by role, and its student - baseline as ``gain``; ``scores`` and ``gain`` are
-    their spreads over the seeds. ``rows`` has the intervals of the means over the test rows, None without the runs'
+    ``per_seed`` has each run's scores by role, and the student's ``gain`` over the baseline; ``scores`` and ``gain``
+    are their spreads over the seeds. ``rows`` has the intervals of the means over the test rows, None without the runs'
     predictions. ``ratio`` is that of the means. ``not_judged`` says why the test rows tell nothing of the gain.
     """
 
     group: RunGroup
     test_set: str
-    metric: str
+    metric: Metric
     per_seed: Mapping[str, Sequence[float | None]]
     scores: Mapping[str, Spread]
     gain: Spread | None
@@ -77,14 +79,13 @@ def direction(gain: float) -> str:
     return "better" if gain > 0 else "worse"
 
 
-def summarize(group: RunGroup, metrics: Mapping[str, Sequence[str]]) -> list[Summary]:
-    """One summary per test set and metric. The runs' predictions are in memory only meanwhile.
-
-    :param metrics: by test set, see :attr:`TaskRuns.metrics`.
-    """
-    predictions = [_read_predictions(run) for run in group.runs]
+def summarize(group: RunGroup, task_runs: TaskRuns) -> list[Summary]:
+    """One summary per test set and metric. The runs' predictions are in memory only meanwhile."""
+    metrics = {test_set: [task_runs.metric(name) for name in of_set] for test_set, of_set in task_runs.metrics.items()}
+    probabilities = any(metric.needs == "probability" for of_set in metrics.values() for metric in of_set)
+    predictions = [_read_predictions(run, probabilities=probabilities) for run in group.runs]
     return [
-        _summarize(group, test_set, metric, [_of_test_set(frame, test_set) for frame in predictions])
+        _summarize(group, test_set, metric, [_of_test_set(frame, test_set, metric) for frame in predictions])
         for test_set, of_set in metrics.items()
         for metric in of_set
     ]
@@ -95,7 +96,7 @@ def decide(task_runs: TaskRuns, summaries: Sequence[Summary]) -> list[Decision]:
 
     Those that a search stopped early count too: they were left behind for their scores.
     """
-    primary_summaries = [summary for summary in summaries if (summary.test_set, summary.metric) == task_runs.primary]
+    primary_summaries = of_primary(task_runs, summaries)
     stopped = len(task_runs.stopped)
     p_rows = holm([summary.rows.p if summary.rows else None for summary in primary_summaries], stopped)
     p_seeds = holm([summary.gain.p if summary.gain else None for summary in primary_summaries], stopped)
@@ -103,6 +104,11 @@ def decide(task_runs: TaskRuns, summaries: Sequence[Summary]) -> list[Decision]:
         Decision(summary, _validation(summary.group, summary.metric), rows, seeds, _evidence(summary, rows, seeds))
         for summary, rows, seeds in zip(primary_summaries, p_rows, p_seeds, strict=True)
     ]
+
+
+def of_primary(task_runs: TaskRuns, summaries: Sequence[Summary]) -> list[Summary]:
+    """Those by the metric that verdicts and the choice rely on."""
+    return [summary for summary in summaries if (summary.test_set, summary.metric.name) == task_runs.primary]
 
 
 def choose(decisions: Sequence[Decision]) -> Decision | None:
@@ -116,43 +122,43 @@ def choose(decisions: Sequence[Decision]) -> Decision | None:
         return None
     most_seeds = max(decision.validation.n for decision in scored)
     candidates = [decision for decision in scored if decision.validation.n == most_seeds]
-    return max(candidates, key=lambda decision: decision.validation.mean or 0.0)
+    return max(candidates, key=lambda decision: decision.summary.metric.merit(decision.validation.mean))
 
 
 def best_run(decision: Decision) -> Run:
     """Of a group whose validation scores are known, the run whose student has the best; of equals the first."""
     metric = decision.summary.metric
-    return max(decision.summary.group.runs, key=lambda run: run.row["validation"][metric]["student"])
+    return max(decision.summary.group.runs, key=lambda run: metric.merit(run.row["validation"][metric.name]["student"]))
 
 
-def _summarize(group: RunGroup, test_set: str, metric: str, predictions: Sequence[RunPredictions | None]) -> Summary:
-    by_run = [run.row["scores"][test_set][metric] for run in group.runs]
+def _summarize(group: RunGroup, test_set: str, metric: Metric, predictions: Sequence[RunPredictions | None]) -> Summary:
+    by_run = [run.row["scores"][test_set][metric.name] for run in group.runs]
     per_seed = {role: [scores[role] for scores in by_run] for role in ROLES if all(role in scores for scores in by_run)}
     spreads = {role: over_seeds(values) for role, values in per_seed.items()}
-    gains = [_difference(scores["student"], scores.get("baseline")) for scores in by_run]
+    gains = [_gain(metric, scores["student"], scores.get("baseline")) for scores in by_run]
     gain = over_seeds(gains) if "baseline" in spreads else None
     known = [run for run in predictions if run is not None]
     rows = _over_rows(metric, known) if len(known) == len(predictions) else None
-    ratio = distillation_ratio(*(spreads[role].mean if role in spreads else None for role in ROLES))
+    ratio = distillation_ratio(metric, *(spreads[role].mean if role in spreads else None for role in ROLES))
     if rows is None or rows.ratio is None:
         ratio = Ratio(None, ratio.reason or "the teacher's lead over the baseline is not clearly above 0")
     not_judged = why_not_judged(known) if rows is not None else None
     return Summary(group, test_set, metric, per_seed | {"gain": gains}, spreads, gain, rows, ratio, not_judged)
 
 
-def _validation(group: RunGroup, metric: str) -> Spread:
-    return over_seeds([run.row["validation"][metric]["student"] for run in group.runs])
+def _validation(group: RunGroup, metric: Metric) -> Spread:
+    return over_seeds([run.row["validation"][metric.name]["student"] for run in group.runs])
 
 
-def _over_rows(metric: str, runs: Sequence[RunPredictions]) -> BootstrapResult:
+def _over_rows(metric: Metric, runs: Sequence[RunPredictions]) -> BootstrapResult:
     """Intervals over test rows of the mean over runs; of a single run the same as on its own screen."""
     if len(runs) > 1:
         return bootstrap_mean(metric, runs)
     return bootstrap_run(metric, runs[0].truth, runs[0].predicted, runs[0].groups)
 
 
-def _difference(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one - other
+def _gain(metric: Metric, one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else metric.gain(one, other)
 
 
 def _evidence(summary: Summary, p_rows: float | None, p_seeds: float | None) -> Evidence:
@@ -166,16 +172,17 @@ def _evidence(summary: Summary, p_rows: float | None, p_seeds: float | None) -> 
     return "unknown" if p_rows is None and p_seeds is None else "none"
 
 
-def _read_predictions(run: Run) -> pd.DataFrame | None:
-    """Labels and predicted labels or values, without probabilities; None where the file is absent or cut off."""
+def _read_predictions(run: Run, *, probabilities: bool) -> pd.DataFrame | None:
+    """Labels and what was predicted, with probabilities if asked for; None where the file is absent or cut off."""
     try:
         roles = [role for role in ROLES if role in pyarrow.parquet.read_schema(run.predictions).names]
-        return pd.read_parquet(run.predictions, columns=["test_set", "id", "label", *roles])
+        more = [f"{role}{PROBABILITIES}" for role in roles] if probabilities else []
+        return pd.read_parquet(run.predictions, columns=["test_set", "id", "label", *roles, *more])
     except (FileNotFoundError, pyarrow.ArrowInvalid):
         return None
 
 
-def _of_test_set(frame: pd.DataFrame | None, test_set: str) -> RunPredictions | None:
+def _of_test_set(frame: pd.DataFrame | None, test_set: str, metric: Metric) -> RunPredictions | None:
     if frame is None:
         return None
     if test_set != POOLED:
@@ -183,4 +190,6 @@ def _of_test_set(frame: pd.DataFrame | None, test_set: str) -> RunPredictions | 
     predicted: dict[str, Any] = {  # a teacher that is a file may lack rows
         role: frame[role].to_numpy() for role in ROLES if role in frame and frame[role].notna().all()
     }
+    if metric.needs == "probability":
+        predicted = {role: metric.answers(np.stack(frame[f"{role}{PROBABILITIES}"])) for role in predicted}
     return RunPredictions(frame["label"].to_numpy(), predicted, frame["id"].astype(str).to_numpy())

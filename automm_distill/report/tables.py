@@ -1,17 +1,17 @@
 """The tables of a report, and its numbers for a CSV file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from automm_distill.evaluation.bootstrap import Interval
+from automm_distill.evaluation.metrics import Metric
 from automm_distill.report.runs import RunGroup, StoppedConfig, TaskRuns, format_value
 from automm_distill.report.seeds import Spread
 from automm_distill.report.summary import ROLES, Decision, Summary
 from automm_distill.text_table import TextTable
-
-POINTS = 100  # points of a score in 1
 
 
 def scores(task_runs: TaskRuns, summaries: Sequence[Summary]) -> list[TextTable]:
@@ -25,7 +25,7 @@ def scores(task_runs: TaskRuns, summaries: Sequence[Summary]) -> list[TextTable]
             rows = [
                 [*_column_values(task_runs, summary.group), *_cells(summary)]
                 for summary in summaries
-                if (summary.test_set, summary.metric) == (test_set, metric)
+                if (summary.test_set, summary.metric.name) == (test_set, metric)
             ]
             tables.append(TextTable(f"{test_set}: {metric}", headings, rows, numbers))
     return tables
@@ -37,7 +37,7 @@ def verdicts(task_runs: TaskRuns, decisions: Sequence[Decision], chosen: Decisio
     rows = [
         [
             *_column_values(task_runs, decision.summary.group),
-            _mean_and_sd(decision.validation) + (" (chosen)" if decision is chosen else ""),
+            _mean_and_sd(decision.validation, decision.summary.metric) + (" (chosen)" if decision is chosen else ""),
             _gain(decision.summary),
             _p_value(decision.p_rows),
             _p_value(decision.p_seeds),
@@ -52,11 +52,14 @@ def verdicts(task_runs: TaskRuns, decisions: Sequence[Decision], chosen: Decisio
 
 
 def csv_lines(task_runs: TaskRuns, summaries: Sequence[Summary], decisions: Sequence[Decision]) -> list[dict[str, Any]]:
-    """A line per group, test set and metric; scores from 0 to 1, not in points. Then one per stopped trial."""
+    """A line per group, test set and metric; scores from 0 to 1, not in points. Then one per stopped trial.
+
+    A gain is positive where the student is better, also of an error.
+    """
     decision_of = {id(decision.summary): decision for decision in decisions}
     lines = []
     for summary in summaries:
-        line: dict[str, Any] = {"task": task_runs.name, "test_set": summary.test_set, "metric": summary.metric}
+        line: dict[str, Any] = {"task": task_runs.name, "test_set": summary.test_set, "metric": summary.metric.name}
         line |= {name: format_value(summary.group.config.get(name)) for name in task_runs.columns}
         line |= {"seeds": " ".join(str(run.seed) for run in summary.group.runs)}
         for role in ROLES:
@@ -101,11 +104,19 @@ def parameters(group: RunGroup, role: str) -> int | None:
     return group.runs[0].row["size"].get(role, {}).get("parameters")
 
 
-def interval(bounds: Interval | Spread | None, form: str, scale: float = 1) -> str:
-    """An interval as text, "n/a" where there is none."""
+def interval(bounds: Interval | Spread | None, shown: Callable[[float], str]) -> str:
+    """An interval as text, "n/a" where there is none.
+
+    :param shown: a bound as text.
+    """
     if bounds is None or bounds.low is None or bounds.high is None:
         return "n/a"
-    return f"{scale * bounds.low:{form}} to {scale * bounds.high:{form}}"
+    return f"{shown(bounds.low)} to {shown(bounds.high)}"
+
+
+def gain_interval(bounds: Interval | Spread | None, metric: Metric) -> str:
+    """The interval of a gain."""
+    return interval(bounds, partial(metric.gain_text, decimals=2))
 
 
 def _column_values(task_runs: TaskRuns, group: RunGroup) -> list[str]:
@@ -113,30 +124,32 @@ def _column_values(task_runs: TaskRuns, group: RunGroup) -> list[str]:
 
 
 def _cells(summary: Summary) -> list[str]:
-    group, rows = summary.group, summary.rows
+    group, rows, metric = summary.group, summary.rows, summary.metric
     ratio, speed = summary.ratio.value, speed_up(summary.group)
     of_teacher, of_student = parameters(group, "teacher"), parameters(group, "student")
     return [
         str(len(group.runs)),
-        *(_mean_and_sd(summary.scores.get(role)) for role in ROLES),
+        *(_mean_and_sd(summary.scores.get(role), metric) for role in ROLES),
         _gain(summary),
-        interval(rows.gain if rows else None, "+.2f", POINTS),
-        interval(summary.gain, "+.2f", POINTS),
+        gain_interval(rows.gain if rows else None, metric),
+        gain_interval(summary.gain, metric),
         f"{ratio:.2f}" if ratio is not None else "n/a" if summary.gain is None else "undefined",
-        interval(rows.ratio if rows and ratio is not None else None, ".2f"),
+        interval(rows.ratio if rows and ratio is not None else None, "{:.2f}".format),
         "n/a" if speed is None else f"{speed:.2f}x",
         "n/a" if of_teacher is None or of_student is None else f"{of_student / of_teacher:.0%}",
     ]
 
 
 def _gain(summary: Summary) -> str:
-    return "n/a" if summary.gain is None or summary.gain.mean is None else f"{POINTS * summary.gain.mean:+.2f}"
+    if summary.gain is None or summary.gain.mean is None:
+        return "n/a"
+    return summary.metric.gain_text(summary.gain.mean, 2)
 
 
-def _mean_and_sd(spread: Spread | None) -> str:
+def _mean_and_sd(spread: Spread | None, metric: Metric) -> str:
     if spread is None or spread.mean is None:
         return "n/a"
-    return f"{spread.mean:.4f}" + ("" if spread.sd is None else f" ± {spread.sd:.4f}")
+    return metric.score_text(spread.mean) + ("" if spread.sd is None else f" ± {metric.score_text(spread.sd)}")
 
 
 def _p_value(value: float | None) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from automm_distill import cache, logs
 from automm_distill.errors import UserError
+from automm_distill.evaluation.metrics import of_row
 from automm_distill.flag import Benchmark
 from automm_distill.preflight import RUN_LOCKS
 from automm_distill.results import STOPPED, append_row, read_rows
@@ -231,9 +232,8 @@ def _best(trials: Sequence[CheckedTrial]) -> list[CheckedTrial]:
     scored = []
     for trial, row in checks.with_rows(trials):
         if row is not None:
-            by_role = next(iter(row["validation"].values()))  # of the task's first metric
-            score = by_role["student"]
-            scored.append((-math.inf if score is None else score, trial))
+            metric, by_role = next(iter(row["validation"].items()))  # of the task's first metric
+            scored.append((of_row(row, metric).merit(by_role["student"]), trial))
     kept = max(FEWEST_KEPT, math.ceil(KEPT_SHARE * len(scored)))
     ranked = sorted(scored, key=lambda pair: pair[0], reverse=True)
     return [trial for _, trial in ranked[:kept]]
