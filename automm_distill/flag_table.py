@@ -14,8 +14,9 @@ SCRIPTS: Mapping[Benchmark, str] = {"glue": "GLUE", "pawsx": "PAWS-X", "own": "O
 INTRODUCTION = """\
 # Flags
 
-All flags of `automm_distillation_glue.py` and `automm_distillation_pawsx.py`. `automm_distillation_sweep.py` takes them
-too and passes them on. A flag whose default is `true` or `false` can be given without a value, which means `true`.
+All flags of `automm_distillation.py`, `automm_distillation_glue.py` and `automm_distillation_pawsx.py`.
+`automm_distillation_sweep.py` takes them too and passes them on. A flag whose default is `true` or `false` can be given
+without a value, which means `true`.
 
 This page is made by `python -m automm_distill.flag_table > docs/flags.md`."""
 DEMO = """\
@@ -57,7 +58,7 @@ def _scripts(flag: Flag) -> list[Benchmark]:
 
 
 def _by_script(shown: Mapping[Benchmark, str]) -> str:
-    """What both scripts have, or what each has, under its name."""
+    """What all scripts have, or what each has, under its name."""
     if len(set(shown.values())) == 1:
         return next(iter(shown.values()))
     return ", ".join(f"{SCRIPTS[script]}: {text}" for script, text in shown.items())

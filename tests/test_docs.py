@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import automm_distill.cache.command
+import automm_distillation
 import automm_distillation_export
 import automm_distillation_glue
 import automm_distillation_pawsx
@@ -39,7 +40,7 @@ def test_flags_page_is_the_generated_one():
     assert written == flags_page() + "\n", "python -m automm_distill.flag_table > docs/flags.md"
 
 
-def test_flags_page_has_the_flags_of_both_scripts_and_no_other():
+def test_flags_page_has_the_flags_of_all_scripts_and_no_other():
     offered = {flag for script in SCRIPTS for flag in FLAG.findall(make_parser(script).format_help())} - {"--help"}
     assert set(table_rows(flags_page())) == offered
 
@@ -49,7 +50,7 @@ def test_flags_page_has_the_flags_of_both_scripts_and_no_other():
     [
         ("--glue_task", "`qnli`"),
         ("--pawsx_teacher_tasks", "all seven"),
-        ("--student_learning_rate", "GLUE: `0.0001`, PAWS-X: `0.0002`"),
+        ("--student_learning_rate", "GLUE: `0.0001`, PAWS-X: `0.0002`, Own rows: `0.0001`"),
         ("--max_epoch", "`10` epochs"),
         ("--resume", "`false`"),
         ("--verbose", "off"),
@@ -87,6 +88,7 @@ def test_flags_page_lists_what_the_demo_changes():
 )
 def test_documents_name_only_flags_that_exist(path, monkeypatch, capsys):
     commands = [
+        automm_distillation.main,
         automm_distillation_glue.main,
         automm_distillation_pawsx.main,
         automm_distillation_sweep.main,

@@ -255,7 +255,10 @@ def _flags(row: Row) -> Iterator[str]:
     """The flags of a run that differ from the script's defaults, but for those that say where things are."""
     settings = row["settings"]
     shaping = {name: settings[name] for name in _SHAPING if settings.get(name)}
-    usual, plain = (vars(with_defaults(settings["benchmark"], given)) for given in (shaping, {}))
+    needed = {"train_path": settings["train_path"]} if settings["benchmark"] == "own" else {}  # it has no default
+    usual, plain = (
+        vars(with_defaults(settings["benchmark"], given | needed)) | dict.fromkeys(needed) for given in (shaping, {})
+    )
     for name, declared in flags_of(settings["benchmark"]).items():
         value, default = settings.get(name), (plain if name in _SHAPING else usual)[name]
         if name == "dataset_path" or declared.group not in (DATA, TRAINING, DISTILLATION, MACHINE) or value is None:
