@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pytest
 
@@ -50,11 +51,8 @@ def test_file_from_excel_becomes_an_exported_student_in_one_command(flags, tmp_p
     assert (settings["problem_type"], settings["text_columns"]) == ("classification", ["first", "second"])
     folder = Path(row["paths"]["student"]).parent
     form = folder / "export" / "onnx-int8"
-    assert json.loads((form / "config.json").read_text())["id2label"] == {
-        "0": "Not spam",
-        "1": "other one",
-        "2": "spam",
-    }
+    about = onnxruntime.InferenceSession(form / "model.onnx").get_modelmeta().custom_metadata_map
+    assert json.loads(about["classes"]) == ["Not spam", "other one", "spam"]
     card = (form / "README.md").read_text()
     assert "--train_path mails.csv" in card
     assert "language:" not in card

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from automm_distill.defaults import with_defaults
+from automm_distill.errors import some_of
 from automm_distill.evaluation.metrics import Metric, of_row
 from automm_distill.export_formats import HF, INT8, LATENCY, TITLES
 from automm_distill.export_table import gain_text, sentence, table
@@ -22,6 +23,7 @@ from automm_distill.teacher_choice import teacher_name
 from automm_distill.text_table import TextTable, as_markdown
 
 FILE = "README.md"
+MOST_NAMED = 20  # classes
 # The hub's names.
 _METRICS = {"matthews": "matthews_correlation", "pearson": "pearsonr", "spearman": "spearmanr"}
 _EXAMPLES = (("A man is playing a guitar.", "Somebody makes music."), ("It rains.", "The sun is out."))
@@ -134,7 +136,8 @@ def _description(row: Row, task: Task) -> str:
         "baseline": "fine-tuned without a teacher",
     }[role]
     reads = "Two texts in, " if len(row["text_columns"]) == 2 else "A text in, "
-    answer = "a number out" if task.is_regression else f"one of {', '.join(f'`{name}`' for name in task.classes)} out"
+    classes = some_of((f"`{name}`" for name in task.classes), MOST_NAMED)
+    answer = "a number out" if task.is_regression else f"one of {classes} out"
     if task.label_range is not None:
         answer += f" ({task.label_range[0]:g} to {task.label_range[1]:g} in training)"
     kind = "regressor" if task.is_regression else "classifier"
@@ -151,13 +154,12 @@ def _usage(form: str, row: Row, task: Task) -> str:
             f"print(classify({json.dumps(given)}))"
         )
     rows = [[first, second] if pair else first for first, second in _EXAMPLES]
-    answer = (
-        "logits[:, 0]"
-        if task.is_regression
-        else f"[{json.dumps(task.classes)}[best] for best in logits.argmax(axis=1)]"
-    )
+    answer, names = "logits[:, 0]", ""
+    if not task.is_regression:
+        answer = "[classes[best] for best in logits.argmax(axis=1)]"
+        names = 'classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])\n'
     return (
-        "import numpy, onnxruntime, tokenizers\n\n"
+        f"import {'' if task.is_regression else 'json, '}numpy, onnxruntime, tokenizers\n\n"
         'tokenizer = tokenizers.Tokenizer.from_file("FOLDER/tokenizer.json")\n'
         'session = onnxruntime.InferenceSession("FOLDER/model.onnx")\n'
         f"rows = tokenizer.encode_batch({json.dumps(rows)})\n"
@@ -165,7 +167,7 @@ def _usage(form: str, row: Row, task: Task) -> str:
         "names = [each.name for each in session.get_inputs()]\n"
         "inputs = {name: numpy.array([getattr(row, parts[name]) for row in rows]) for name in names}\n"
         "(logits,) = session.run(None, inputs)\n"
-        f"print({answer})"
+        f"{names}print({answer})"
     )
 
 
