@@ -15,7 +15,7 @@ import torch
 from automm_distill import cache, duration, logs, results, run_summary, speed, teacher_diagnosis
 from automm_distill.devices import prepare_arithmetic
 from automm_distill.errors import TrainingError, UserError, machine_limit
-from automm_distill.evaluation import scores
+from automm_distill.evaluation import floor, scores
 from automm_distill.export.exporting import export
 from automm_distill.export.source import Source
 from automm_distill.predictions import PREDICTIONS, write_predictions
@@ -63,6 +63,7 @@ def run(context: RunContext) -> dict[str, Any]:
         row["bootstrap"] = scores.intervals(*compared, pool=context.pools_test_sets)
         try:
             budget = speed.budget_seconds(time.monotonic() - started)
+            row["floor"], row["seconds"]["floor"] = _or_reason(lambda: _floor(context))
             row["speed_up"], row["seconds"]["speed_up"] = _or_reason(
                 lambda: _speed_up(models["teacher"], models["student"], context, budget)
             )
@@ -76,6 +77,12 @@ def run(context: RunContext) -> dict[str, Any]:
             everything = settings.verbosity == "verbose"
             run_summary.print_summary(row, run_folder, logs.result_console(), everything=everything)
     return row
+
+
+def _floor(context: RunContext) -> dict[str, Any]:
+    log.info("scoring a floor: TF-IDF and a linear model")
+    rows = context.splits
+    return dict(floor.floor_scores(context.task, rows.student.train, rows.tests, pool=context.pools_test_sets))
 
 
 def _or_reason(work: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], float]:

@@ -8,14 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
 
-from automm_distill import export_table
+from automm_distill import class_scores, export_table
 from automm_distill.evaluation.metrics import Metric, of_row
 from automm_distill.evaluation.scores import POOLED
 from automm_distill.evaluation.verdict import judge_gain
 from automm_distill.export_formats import EXPORT
 from automm_distill.layer_choice import student_name
+from automm_distill.predictions import PREDICTIONS
 from automm_distill.settings import LOSS_WEIGHTS
 from automm_distill.teacher_choice import teacher_name
 from automm_distill.teacher_diagnosis import remark, sentence
@@ -48,7 +50,7 @@ def print_summary(row: Row, folder: Path, console: Console, *, everything: bool 
     answer = _wrapped(verdict(row), width)
     exported = _export_lines(row, width)
     room = MAX_LINES - len(PATHS) - sum(text.count("\n") + 1 for text in (*head, answer))
-    for text in (*head, *(_wrapped(line, width) for line in advice(row)[: max(0, room)])):
+    for text in (*head, *(_wrapped(line, width) for line in [*_floor(row), *advice(row)][: max(0, room)])):
         console.out(text)
     for text in exported:
         console.out(text)
@@ -71,8 +73,13 @@ def print_export(row: Row, folder: Path, console: Console) -> None:
 
 
 def write_summary(row: Row, folder: Path) -> None:
-    """Leave everything there is to say of a run in its folder."""
-    (folder / SUMMARY).write_text(markdown(row) + "\n", encoding="utf-8")
+    """Leave everything there is to say of a run in its folder, with the scores of each class by its predictions."""
+    parts = [markdown(row)]
+    if _classes(row) and (folder / PREDICTIONS).exists():
+        roles = [role for role in class_scores.ROLES if role in row["training"]]
+        predictions = pd.read_parquet(folder / PREDICTIONS, columns=["label", *roles])
+        parts += ["## Classes", as_markdown(class_scores.table(predictions, _classes(row)))]
+    (folder / SUMMARY).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def verdict(row: Row) -> str:
@@ -248,7 +255,23 @@ def _score_table(row: Row, *, worst_only: bool) -> TextTable:
             ]
         )
     headings = [_first_heading(row), *ROLES, "gain (95 % CI)", "ratio", "speed-up"]
+    if not worst_only and _has_floor(row):
+        headings.append("TF-IDF")
+        for line, (test_set, metric) in zip(lines, cells, strict=True):
+            line.append(of_row(row, metric).score_text(row["floor"][test_set][metric]))
     return TextTable("", headings, lines, range(1, len(headings)))
+
+
+def _has_floor(row: Row) -> bool:
+    return bool(row.get("floor")) and "reason" not in row["floor"]
+
+
+def _floor(row: Row) -> list[str]:
+    """What a model of seconds reaches, in a line."""
+    if not _has_floor(row):
+        return []
+    metric, score = next(iter(next(iter(row["floor"].values())).items()))
+    return [f"TF-IDF and a linear model, for comparison: {metric} {of_row(row, metric).score_text(score)}"]
 
 
 def _cell_name(row: Row, test_set: str, metric: str) -> str:

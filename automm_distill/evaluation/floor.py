@@ -65,7 +65,8 @@ def _vectorizer(texts: pd.Series) -> TfidfVectorizer:
     """Of words and pairs of words, or where blanks do not take the texts apart, of up to three characters."""
     sample = texts.iloc[:1000]
     has_words = (sample.str.len() <= LONGEST_WORD * (1 + sample.str.count(" "))).mean() >= FEWEST_WORDS
-    how = {"token_pattern": r"(?u)\b\w+\b", "ngram_range": (1, 2)} if has_words else {"analyzer": "char"}
-    if not has_words:
-        how["ngram_range"] = (1, 3)
+    if has_words:
+        how = {"token_pattern": r"(?u)\b\w+\b", "ngram_range": (1, 2)}
+    else:
+        how = {"analyzer": "char", "ngram_range": (1, 3)}
     return TfidfVectorizer(max_features=MOST_FEATURES, sublinear_tf=True, **how)

@@ -3,11 +3,24 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
+
+from automm_distill.report.runs import Run
 
 MOST_CLASSES = 30  # the most frequent ones
 LONGEST_NAME = 24  # characters of a class's name
 NUMBERS_UP_TO = 12  # classes whose squares have their share written in them
+
+
+def of_run(run: Run, task: str) -> Figure | None:
+    """The plot of a run's student; None of a regression, and where the classes or the predictions are not there."""
+    classes = run.row.get("classes", ())
+    if not classes or not run.predictions.exists():
+        return None
+    frame = pd.read_parquet(run.predictions, columns=["label", "student"])
+    title = f"{task}: the chosen setting's student, seed {run.seed}"
+    return draw(frame["label"].to_numpy(), frame["student"].to_numpy(), classes, title)
 
 
 def draw(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str], title: str) -> Figure:
@@ -38,7 +51,7 @@ def draw(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str], title
                 colour = "white" if share > 0.5 else "black"
                 axes.text(column, row, f"{share:.2f}", ha="center", va="center", color=colour, fontsize="small")
     hidden = len(classes) - len(shown)
-    axes.set_title(title + (f"\n{hidden:,} rarer classes are not shown" if hidden else ""), fontsize="medium")
+    figure.suptitle(title + (f"\n{hidden:,} rarer classes are not shown" if hidden else ""), fontsize="medium")
     return figure
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from matplotlib import rc_context
 
-from automm_distill.report import loss_curves, score_by_cost, score_by_flag
+from automm_distill.report import confusion, loss_curves, score_by_cost, score_by_flag
 from automm_distill.report.runs import TaskRuns
-from automm_distill.report.summary import Decision, Summary, of_primary
+from automm_distill.report.summary import Decision, Summary, best_run, of_primary
 
 
 def draw(task_runs: TaskRuns, summaries: Sequence[Summary], chosen: Decision | None, folder: Path) -> dict[str, Path]:
@@ -18,6 +18,9 @@ def draw(task_runs: TaskRuns, summaries: Sequence[Summary], chosen: Decision | N
         f"Score by {flag}": score_by_flag.draw(task_runs, primary_summaries, flag) for flag in task_runs.varied_flags
     }
     figures["Score by speed-up and size"] = score_by_cost.draw(task_runs, primary_summaries, chosen)
+    confused = None if chosen is None else confusion.of_run(best_run(chosen), task_runs.name)
+    if confused:
+        figures["Classes taken for others"] = confused
     losses = loss_curves.draw(task_runs)
     if losses:
         figures["Losses during training"] = losses
