@@ -11,4 +11,4 @@ The data flows one way:
 Only ``automm`` touches AutoGluon; nothing heavy is imported until the command line is known to be good.
 """
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"
