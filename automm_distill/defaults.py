@@ -19,13 +19,6 @@ SCRIPT_DEFAULTS: dict[Benchmark, dict[str, Any]] = {
         "student_learning_rate": 1e-4,
         "student_weight_decay": 1e-3,
     },
-    "own": {
-        "dataset_path": "data/hub",
-        "teacher_model": "google/bert_uncased_L-12_H-768_A-12",
-        "student_model": "google/bert_uncased_L-6_H-768_A-12",
-        "student_learning_rate": 1e-4,
-        "student_weight_decay": 1e-3,
-    },
     "pawsx": {
         "dataset_path": "data/paws-x",
         "teacher_model": "microsoft/mdeberta-v3-base",
@@ -34,6 +27,13 @@ SCRIPT_DEFAULTS: dict[Benchmark, dict[str, Any]] = {
         "student_weight_decay": 2e-3,
         "pawsx_teacher_tasks": PAWSX_LANGUAGES,
         "pawsx_student_tasks": PAWSX_LANGUAGES,
+    },
+    "own": {
+        "dataset_path": "data/hub",
+        "teacher_model": "google/bert_uncased_L-12_H-768_A-12",
+        "student_model": "google/bert_uncased_L-6_H-768_A-12",
+        "student_learning_rate": 1e-4,
+        "student_weight_decay": 1e-3,
     },
 }
 

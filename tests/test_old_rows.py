@@ -24,7 +24,7 @@ from .runs import leave_run
 ROWS = Path(__file__).parent / "rows"
 NEWEST, WITH_VALIDATION = ROWS / "183c47f.jsonl", ROWS / "46e36b0.jsonl"
 INCOMPLETE = [ROWS / f"{commit}.jsonl" for commit in ("d351034", "eb66233", "1a79772", "e4b6d4f")]
-NEW_IN_FORMAT_2 = {"format", "version", "training_format", "identity", "checkpoints", "student_layers"}
+NEW_IN_FORMAT_2 = {"format", "version", "training_format", "identity", "checkpoints", "student_layers", "classes"}
 
 
 def tasks_of(*places: Path) -> dict[str, TaskRuns]:

@@ -192,7 +192,7 @@ def test_shown_loss_follows_the_latest_passes():
 
 
 def test_best_of_a_loss_is_the_smallest(checkpoints):
-    bar = FitProgress(make_options(checkpoints, "teacher"), "val_rmse", larger_is_better=False)
+    bar = FitProgress(make_options(checkpoints, "teacher"), "val_rmse", "rmse", larger_is_better=False)
     assert bar._better(0.5, 0.4) == 0.4
 
 
@@ -214,7 +214,7 @@ def test_student_writes_down_each_validation(checkpoints, tmp_path):
 
 
 def test_undefined_score_is_written_as_none(checkpoints, tmp_path):
-    bar = FitProgress(make_options(checkpoints, "student"), "val_pearsonr", larger_is_better=True)
+    bar = FitProgress(make_options(checkpoints, "student"), "val_pearsonr", "pearson", larger_is_better=True)
     trainer = SimpleNamespace(num_training_batches=4, global_step=1)
     bar._log_validation(trainer, float("nan"), tmp_path / "log")
     assert json.loads((tmp_path / "log").read_text())["score"] is None

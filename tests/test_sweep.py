@@ -494,7 +494,7 @@ def test_command_of_a_trial_names_the_benchmarks(argv):
         [sys.executable, "-m", "automm_distill.cli", *argv], cwd=SCRIPT.parent, capture_output=True, text=True
     )
     assert ended.returncode == 2
-    assert ended.stderr == "automm_distill.cli: error: the first argument must be one of glue, pawsx\n"
+    assert ended.stderr == "automm_distill.cli: error: the first argument must be one of glue, pawsx, own\n"
 
 
 def test_ctrl_c_ends_the_sweep_and_its_trials(inputs, tmp_path):

@@ -127,7 +127,7 @@ def write(path, **columns):
 def test_rows_are_found_by_texts_whatever_their_order_and_blanks(tmp_path, caplog):
     texts = ["t", " b", "a", "u", "d", "h"]
     path = write(tmp_path / "p.csv", sentence1=texts, sentence2=["x "] * 6, label=[0, 1, 0, 1, 1, 0])
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "automm_distill"):
         teacher, _ = open_file(path, RTE, splits_of())
     assert "rows found by their texts; it covers 3 of 4 training, 1 of 2 hold-out, 2 of 2 test rows" in caplog.text
     assert "labels, each taken for a probability of 1" in caplog.text
@@ -186,7 +186,7 @@ def test_all_formats_of_rows_are_read_and_have_one_fingerprint(tmp_path, suffix)
 def test_unlabelled_rows_that_it_lacks_are_dropped_and_counted(tmp_path, caplog):
     unlabelled = frame(["v", "w", "z"]).drop(columns="label")
     path = write(tmp_path / "p.csv", sentence1=["a", "w"], sentence2=["x", "x"], label=[0, 1])
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "automm_distill"):
         teacher, splits = open_file(path, RTE, splits_of(unlabelled))
     assert splits.unlabelled["sentence1"].tolist() == ["w"]
     assert splits.left_out == {"without a prediction": 2}
