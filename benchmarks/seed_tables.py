@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_both_tasks(parser)
     parser.add_argument("--tables", nargs="+", choices=PUBLISHED, default=list(PUBLISHED))
     parser.add_argument("--jobs", type=int, default=2, help="units side by side, of one thread each")
+    parser.add_argument("--num_gpu", type=int, default=0, help="of each unit; they share the GPUs")
     parser.add_argument("--scratch", required=True, help="folder for caches and students")
     parser.add_argument("--results", default=str(KEPT / "seed_tables"))
     args = parser.parse_args(argv)

@@ -60,6 +60,7 @@ def get_parser() -> Parser:
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=["published", "strong"], help="ways of a student")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--jobs", type=int, default=2, help="units side by side, of one thread each")
+    parser.add_argument("--num_gpu", type=int, default=0, help="of each unit; they share the GPUs")
     parser.add_argument("--scratch", help="folder for caches and students, to go on with; a temporary one if left out")
     parser.add_argument("--results", default=str(KEPT / "student_scores"))
     return parser
@@ -100,7 +101,7 @@ def made_by(unit: Unit, args: argparse.Namespace) -> dict[str, Any]:
 def flags_of(unit: Unit, args: argparse.Namespace) -> Sequence[str]:
     """The flags of a unit's command, but for its folders."""
     where = {"glue": f"{args.dataset_path}/glue", "pawsx": f"{args.dataset_path}/paws-x"}
-    return arguments(unit, where, {"english": args.english, "multilingual": args.multilingual})
+    return arguments(unit, where, {"english": args.english, "multilingual": args.multilingual}, args.num_gpu)
 
 
 def run(unit: Unit, args: argparse.Namespace, scratch: Path, kept: Path) -> str:

@@ -57,7 +57,7 @@ def _student(epochs: int) -> tuple[str, ...]:
 
 def _qnli_2000(unlabelled: int | None) -> TableRow:
     """With so many of the other rows unlabelled; None for none."""
-    data: tuple[str, ...] = ("--glue_task", "qnli", "--max_train_rows", "2000")
+    data: tuple[str, ...] = (*_QNLI, "--max_train_rows", "2000")
     if unlabelled is not None:
         data += ("--unlabelled_path", "rest", "--unlabelled_rows", str(unlabelled))
     epochs = {None: 12, 2000: 6}.get(unlabelled, 4)
@@ -65,7 +65,7 @@ def _qnli_2000(unlabelled: int | None) -> TableRow:
     return TableRow("glue", "english", data, _teacher(6), _student(epochs), short=short)
 
 
-_STSB = ("--glue_task", "stsb")
+_QNLI, _STSB = ("--glue_task", "qnli"), ("--glue_task", "stsb")
 _LANGUAGES = ("en", "de", "zh", "ja")
 
 
@@ -76,7 +76,7 @@ def _pawsx(layers: str, epochs: int, *flags: str) -> TableRow:
 
 
 TABLE: Mapping[str, TableRow] = {
-    "qnli": TableRow("glue", "english", ("--glue_task", "qnli"), _teacher(3), _student(4)),
+    "qnli": TableRow("glue", "english", _QNLI, _teacher(3), _student(4)),
     "qnli-2000": _qnli_2000(None),
     "qnli-2000+2000": _qnli_2000(2000),
     "qnli-2000+8475": _qnli_2000(8475),
@@ -100,9 +100,10 @@ TABLE: Mapping[str, TableRow] = {
     },
     # Does training for longer pay?
     **{f"stsb-{epochs}-epochs": TableRow("glue", "english", _STSB, _teacher(4), _student(epochs)) for epochs in EPOCHS},
-    "pawsx": _pawsx("first:8", 4),
+    **{f"qnli-{epochs}-epochs": TableRow("glue", "english", _QNLI, _teacher(3), _student(epochs)) for epochs in EPOCHS},
+    "pawsx": _pawsx("first:8", 6),
     # Which depth learns: by the hold-out, without baselines.
-    **{f"pawsx-{layers.replace(':', '')}": _pawsx(layers, 3, "--train_nodistill", "false") for layers in DEPTHS},
+    **{f"pawsx-{layers.replace(':', '')}": _pawsx(layers, 4, "--train_nodistill", "false") for layers in DEPTHS},
 }
 
 # Those of the README's table; the others answer questions of docs/students.md.
@@ -145,7 +146,9 @@ WAYS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def arguments(unit: Unit, dataset_path: Mapping[str, str], checkpoints: Mapping[str, str]) -> Sequence[str]:
+def arguments(
+    unit: Unit, dataset_path: Mapping[str, str], checkpoints: Mapping[str, str], num_gpu: int = 0
+) -> Sequence[str]:
     """The flags of a unit's command, without those that say where its results go."""
     row, (start, losses) = TABLE[unit.row], WAYS[unit.way]
     checkpoint = checkpoints[row.checkpoint]
@@ -153,6 +156,6 @@ def arguments(unit: Unit, dataset_path: Mapping[str, str], checkpoints: Mapping[
     return [
         *("--dataset_path", dataset_path[row.script], *row.data, "--teacher_model", checkpoint, *row.teacher),
         *("--student_layers", row.layers, *of_checkpoint, *row.student, "--batch_size", "32", *losses),
-        *("--seed", str(unit.seed), "--resume", "--num_gpu", "0"),
+        *("--seed", str(unit.seed), "--resume", "--num_gpu", str(num_gpu)),
         *(() if unit.way in (*FEATURE_WAYS, *PAWSX_WEIGHTS) else ("--no_timing",)),  # published tables have a speed-up
     ]
