@@ -48,7 +48,7 @@ benchmark-students: .venv/ready
 	$(BIN)/python -m benchmarks.student_scores $(STUDENTS) --scratch $(SCRATCH) --ways strong
 	$(BIN)/python -m benchmarks.seed_tables $(STUDENTS) --scratch $(SCRATCH)
 	$(BIN)/python -m benchmarks.stsb_terms --dataset_path $(DATA)/glue --english $(ENGLISH) --scratch $(SCRATCH)
-	$(BIN)/python -m benchmarks.shipping $(STUDENTS)
+	$(BIN)/python -m benchmarks.shipping $(STUDENTS) --scratch $(SCRATCH)
 
 # "ready" is touched last, so that a set-up that failed or was interrupted is taken up again.
 .venv/ready: requirements.txt

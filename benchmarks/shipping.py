@@ -1,17 +1,17 @@
 """How small, how fast and how good is what leaves: the exported forms of a student, beside the models in PyTorch.
 
-    python -m benchmarks.shipping --dataset_path data --english minilm-l6 --multilingual e5-l12
+    python -m benchmarks.shipping --dataset_path data --english minilm-l6 --multilingual e5-l12 --scratch scratch
 
-Trains a student of three of the teacher's layers on QNLI and on PAWS-X (en, de, zh, ja; its vocabulary is cut, too),
-exports it in all forms, and times them on as many threads as torch has; nothing else should run. PAWS-X is trained for
-an epoch only: three layers do not learn it, and size and speed do not depend on it.
+Students of three of the teacher's layers for QNLI and PAWS-X (en, de, zh, ja; its vocabulary is cut, too), those of
+``benchmarks.student_scores``: trained, on one thread, unless ``--scratch`` has them. They are then exported in all
+forms, which are timed on as many threads as torch has: nothing else should run. Three layers do not learn PAWS-X; size
+and speed do not depend on it.
 """
 
 import argparse
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,29 +20,17 @@ from rich.console import Console
 
 from automm_distill.command import DONE, guarded
 from automm_distill.errors import TrainingError
-from automm_distill.export_formats import FORMATS, HF, INT8, LATENCY
+from automm_distill.export_formats import HF, INT8, LATENCY
 from automm_distill.export_table import sentence, table
 from automm_distill.results import RESULTS, read_rows
 from automm_distill.text_table import as_text
 from benchmarks.command_line import KEPT, ROOT, add_both_tasks, machine, make_parser
+from benchmarks.student_scores import train
+from benchmarks.student_units import Unit
 
-_COMMON = ("--student_layers", "3", "--preset", "strong", "--batch_size", "32", "--num_gpu", "0", "--export", *FORMATS)
-_LANGUAGES = ("en", "de", "zh", "ja")
-RUNS: Mapping[str, tuple[str, str, Sequence[str]]] = {
-    "qnli": (
-        "glue",
-        "english",
-        ("--glue_task", "qnli", "--teacher_max_epochs", "3", "--max_epochs", "4", "--student_learning_rate", "2e-4"),
-    ),
-    "pawsx": (
-        "pawsx",
-        "multilingual",
-        (
-            *("--pawsx_teacher_tasks", *_LANGUAGES, "--pawsx_student_tasks", *_LANGUAGES),
-            *("--teacher_max_epochs", "1", "--max_epochs", "1", "--train_nodistill", "false"),
-            *("--trim_vocabulary", "0"),
-        ),
-    ),
+RUNS: Mapping[str, tuple[Unit, Sequence[str]]] = {
+    "qnli": (Unit("qnli", "strong", 1), ()),
+    "pawsx": (Unit("pawsx-3", "strong", 1), ("--trim_vocabulary", "0")),
 }
 
 
@@ -51,18 +39,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser("shipping", __doc__)
     add_both_tasks(parser)
     parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS))
-    parser.add_argument("--max_train_rows", help="for a quick look")
+    parser.add_argument("--scratch", required=True, help="folder for caches and students")
     parser.add_argument("--json", default=str(KEPT / "shipping.json"))
+    parser.set_defaults(num_gpu=0)
     args = parser.parse_args(argv)
     return guarded(parser.prog, lambda: benchmark(args), "interrupted")
 
 
 def benchmark(args: argparse.Namespace) -> int:
-    """Train, export, print the tables, write the JSON."""
+    """Train what is missing, export, print the tables, write the JSON."""
     file, console = Path(args.json), Console(width=120)
     found = json.loads(file.read_text()) if file.exists() else {}
     for name in args.runs:
-        row = run(name, args)
+        row = exported(name, args)
         found[name] = {"machine": machine(), "rows": row["rows"], "ratios": ratios(row["export"])}
         found[name]["scores"], found[name]["export"] = row["scores"], without_paths(row["export"])
         file.write_text(json.dumps(found, indent=1))
@@ -70,22 +59,19 @@ def benchmark(args: argparse.Namespace) -> int:
     return DONE
 
 
-def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
-    """The row of one run.
+def exported(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """The row of one run, with what its export measured.
 
     :raises TrainingError: when it failed.
     """
-    script, checkpoint, flags = RUNS[name]
-    folder = {"glue": "glue", "pawsx": "paws-x"}[script]
-    with tempfile.TemporaryDirectory(prefix="shipping-") as temporary:
-        command = [sys.executable, "-m", "automm_distill.cli", script, *_COMMON, *flags]
-        command += ["--dataset_path", f"{args.dataset_path}/{folder}", "--teacher_model", getattr(args, checkpoint)]
-        command += ["--output_folder", temporary, "--finetuned_model_cache_folder", f"{temporary}/cache"]
-        command += ["--max_train_rows", args.max_train_rows] if args.max_train_rows else []
-        if status := subprocess.run(command, cwd=ROOT, check=False).returncode:
-            raise TrainingError(f"{name} ended with status {status}")
-        ((row,), _) = read_rows(Path(temporary) / RESULTS)
-    return row
+    unit, flags = RUNS[name]
+    scratch = Path(args.scratch)
+    results = scratch / unit.name / RESULTS
+    row = read_rows(results)[0][-1] if results.exists() else train(unit, args, scratch)
+    command = [sys.executable, "automm_distillation_export.py", str(Path(row["paths"]["student"]).parent), *flags]
+    if status := subprocess.run(command, cwd=ROOT, check=False).returncode:
+        raise TrainingError(f"{name} ended with status {status}")
+    return dict(read_rows(results)[0][-1])
 
 
 def ratios(exported: Mapping[str, Any]) -> dict[str, float | None]:

@@ -104,23 +104,30 @@ def flags_of(unit: Unit, args: argparse.Namespace) -> Sequence[str]:
     return arguments(unit, where, {"english": args.english, "multilingual": args.multilingual}, args.num_gpu)
 
 
-def run(unit: Unit, args: argparse.Namespace, scratch: Path, kept: Path) -> str:
-    """Train a unit, keep what it left, and say in a line how it went.
+def train(unit: Unit, args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    """The result row of a unit, which is trained.
 
     :raises TrainingError: when its run failed.
     """
-    folder = scratch / unit.name
-    flags = flags_of(unit, args)
+    folder, flags = scratch / unit.name, flags_of(unit, args)
     command = [sys.executable, "-m", "automm_distill.cli", TABLE[unit.row].script, *flags, "--quiet"]
     command += ["--output_folder", str(folder), "--finetuned_model_cache_folder", str(scratch / "cache")]
-    started = time.monotonic()
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
     )
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"])[-1]
         raise TrainingError(f"{unit.name}: {reason}")
-    row = read_rows(folder / RESULTS)[0][-1]
+    return dict(read_rows(folder / RESULTS)[0][-1])
+
+
+def run(unit: Unit, args: argparse.Namespace, scratch: Path, kept: Path) -> str:
+    """Train a unit, keep what it left, and say in a line how it went.
+
+    :raises TrainingError: when its run failed.
+    """
+    started = time.monotonic()
+    row = train(unit, args, scratch)
     roles = [role for role in ROLES if role in row["training"]]
     predictions = pd.read_parquet(row["paths"]["predictions"])[["test_set", "id", "label", *roles]]
     predictions.to_parquet(file_of(kept, unit).with_suffix(".parquet"), index=False, compression="zstd")
@@ -128,7 +135,7 @@ def run(unit: Unit, args: argparse.Namespace, scratch: Path, kept: Path) -> str:
         "row": unit.row,
         "way": unit.way,
         "seed": unit.seed,
-        "flags": [Path(value).name if "/" in value else value for value in flags],
+        "flags": [Path(value).name if "/" in value else value for value in flags_of(unit, args)],
         "made_by": made_by(unit, args),
         "machine": machine() | {"threads": 1},
         "minutes": (time.monotonic() - started) / 60,
