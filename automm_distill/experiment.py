@@ -43,7 +43,12 @@ def run(context: RunContext) -> dict[str, Any]:
     duration.tell(context)
     with context.entries_in_use:
         models = {"teacher": obtain_teacher(context)}
-        scores.warn_if_no_better_than_constant(context.task, context.splits.tests, models["teacher"].predictions)
+        scores.warn_if_no_better_than_constant(
+            context.task,
+            context.splits.tests,
+            models["teacher"].predictions,
+            trained="teacher" in context.trained_roles,
+        )
         if settings.train_nodistill:
             models["baseline"] = finetune_or_load("baseline", context)
             models["baseline"].release()

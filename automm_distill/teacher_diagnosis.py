@@ -31,6 +31,7 @@ TRAINING = "training"
 # is that of rows at .994 for the label of two classes, .991 of three: to the student's gradient, softmax(student) minus
 # the soft label, it makes a difference of less than a hundredth whether it learns from the teacher or from the label.
 NEAR_ONE_HOT = 0.05
+CERTAIN = 1e-6  # nats; no network that was trained is so sure of all rows, only a file of answers
 
 Diagnosis = Mapping[str, Any]
 
@@ -155,6 +156,12 @@ def remark(diagnosis: Diagnosis) -> str | None:
     """What it means that soft labels of training rows are near one-hot, and what to do; None if they are not."""
     if "temperature" not in diagnosis:
         return None
+    if _certain(diagnosis):
+        new = "" if diagnosis["unlabelled_rows"] else "; it helps with rows that have none (--unlabelled_path)"
+        return (
+            f"the teacher gives each of {_whose(diagnosis)} training rows one class without a doubt, which at no "
+            f"--temperature says more than a label{new}"
+        )
     temperature = f"{diagnosis['temperature']:g}"
     said = f"the teacher's soft labels of {_whose(diagnosis)} training rows"
     if _near_one_hot(diagnosis, "entropy_at_temperature"):
@@ -173,6 +180,10 @@ def remark(diagnosis: Diagnosis) -> str | None:
         new = "" if diagnosis["unlabelled_rows"] else "of rows new to it (--unlabelled_path), or "
         said += f"; those {new}after fewer --teacher_max_epochs would say more"
     return said
+
+
+def _certain(diagnosis: Diagnosis) -> bool:
+    return bool(diagnosis["entropy"].get(TRAINING, 1.0) < CERTAIN)
 
 
 def _near_one_hot(diagnosis: Diagnosis, entropy: str, kind: str = TRAINING) -> bool:

@@ -68,20 +68,26 @@ def test_teacher_no_better_than_a_constant_is_called_out(caplog, answers, useles
     caplog.set_level("INFO", logger="automm_distill")
     tests = {"en": frame(0, 0), "de": frame(0, 1)}
     predictions = {"en": one_hot(*answers[:2]), "de": one_hot(*answers[2:])}
-    warn_if_no_better_than_constant(pawsx_task("en"), tests, predictions)
+    warn_if_no_better_than_constant(pawsx_task("en"), tests, predictions, trained=True)
     assert ("LEARNT NOTHING" in caplog.text) is useless
     assert "the teacher's accuracy is" in caplog.text
 
 
 def test_teacher_of_a_regression_that_always_says_the_same_is_called_out(caplog):
-    warn_if_no_better_than_constant(GLUE_TASKS["stsb"], {"test": frame(0.0, 1.0, 2.0)}, {"test": np.ones(3)})
+    warn_if_no_better_than_constant(GLUE_TASKS["stsb"], {"test": frame(0.0, 1.0, 2.0)}, {"test": np.ones(3)}, trained=True)
     assert "LEARNT NOTHING: its pearson of n/a" in caplog.text
+
+
+@pytest.mark.parametrize(("trained", "advice"), [(True, "More epochs"), (False, "Are its classes and its rows those")])
+def test_only_a_teacher_of_this_run_is_told_to_train_for_longer(caplog, trained, advice):
+    warn_if_no_better_than_constant(GLUE_TASKS["rte"], {"test": frame(0, 1)}, {"test": one_hot(0, 0)}, trained=trained)
+    assert f"its outputs are noise. {advice}" in caplog.text
 
 
 @pytest.mark.parametrize("task", ["rte", "cola"])
 def test_teacher_is_not_blamed_for_test_rows_of_one_class(caplog, task):
     """Nothing can be better than always giving the one right answer."""
     caplog.set_level("INFO", logger="automm_distill")
-    warn_if_no_better_than_constant(GLUE_TASKS[task], {"test": frame(1, 1)}, {"test": one_hot(1, 0)})
+    warn_if_no_better_than_constant(GLUE_TASKS[task], {"test": frame(1, 1)}, {"test": one_hot(1, 0)}, trained=True)
     assert "LEARNT NOTHING" not in caplog.text
     assert "the teacher's" in caplog.text

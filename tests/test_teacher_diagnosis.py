@@ -134,6 +134,23 @@ def test_near_one_hot_labels_are_a_warning_only_where_the_student_would_learn_no
     assert certain_of_all == caplog.messages[1].removesuffix(new_rows), "new rows would say no more"
 
 
+@pytest.mark.parametrize(
+    ("unlabelled", "end", "level"),
+    [
+        (0, "; it helps with rows that have none (--unlabelled_path)", logging.WARNING),
+        (500, "says more than a label", logging.INFO),
+    ],
+)
+def test_no_temperature_is_advised_for_answers_without_a_doubt(caplog, unlabelled, end, level):
+    """Those of a file with one label per row."""
+    caplog.set_level("INFO", logger="automm_distill")
+    tell(teacher(1.0, 5.0, whose="student", unlabelled=unlabelled))
+    assert caplog.messages[1].startswith("the teacher gives each of the student's training rows one class without")
+    assert caplog.messages[1].endswith(end)
+    assert "higher" not in caplog.messages[1]
+    assert caplog.records[1].levelno == level
+
+
 def test_unlabelled_rows_that_are_there_already_are_not_asked_for(caplog):
     caplog.set_level("INFO", logger="automm_distill")
     tell(teacher(0.999, 1.0, unlabelled=500))

@@ -141,10 +141,13 @@ def _columns(eval_sets: Mapping[str, pd.DataFrame], column: str, names: Sequence
     return {name: eval_sets[name][column].to_numpy() for name in names}
 
 
-def warn_if_no_better_than_constant(task: Task, tests: Mapping[str, pd.DataFrame], predictions: Outputs) -> None:
+def warn_if_no_better_than_constant(
+    task: Task, tests: Mapping[str, pd.DataFrame], predictions: Outputs, *, trained: bool
+) -> None:
     """Log the teacher's score; loudly, if it has learnt nothing, before the student's time is spent on it.
 
     :param predictions: the teacher's, per test set; where one is missing, there is no score.
+    :param trained: by this run; otherwise it came finished.
     """
     if not set(tests) <= set(predictions):
         log.info("the teacher's score is n/a: it does not cover all test rows")
@@ -160,8 +163,11 @@ def warn_if_no_better_than_constant(task: Task, tests: Mapping[str, pd.DataFrame
     if reached is None or metric.gain(reached, constant) <= 0:
         log.warning(
             "THE TEACHER HAS LEARNT NOTHING: its %s of %s is no better than the %s of always giving the same answer; "
-            "its outputs are noise. More epochs, more rows or another learning rate?",
+            "its outputs are noise. %s",
             metric.name,
             shown,
             metric.score_text(constant, 5),
+            "More epochs, more rows or another learning rate?"
+            if trained
+            else "Are its classes and its rows those of this run?",
         )
