@@ -13,6 +13,7 @@ from automm_distill.evaluation import metrics
 from automm_distill.export.command import run_export
 from automm_distill.export.past_run import find_run, opened
 from automm_distill.results import RESULTS, read_rows
+from automm_distill.sweep.halving import read_validations
 
 from .test_end_to_end import QUICK
 from .test_own_rows import PAIRS, excel, write
@@ -75,11 +76,14 @@ def test_file_from_excel_becomes_an_exported_student_in_one_command(flags, tmp_p
 
 def test_regression_is_scored_by_its_error_where_less_is_better(flags, tmp_path, capsys):
     values = 1000 + 50 * PAIRS["idx"].map(lambda number: (number * 37) % 100)
+    log = ("--validation_log", str(tmp_path / "validations"))
     path = write(tmp_path, PAIRS.assign(price=values)[["first", "price"]], "prices.jsonl")
-    assert own("--train_path", str(path), "--label_column", "price", "--max_train_rows", "120", *flags) == 0
+    assert own("--train_path", str(path), "--label_column", "price", "--max_train_rows", "120", *log, *flags) == 0
     out, row = capsys.readouterr().out, row_in(tmp_path)
     assert row["problem_type"] == "regression"
     assert list(row["scores"]["test"]) == ["rmse", "pearson"]
+    validated = [each.score for each in read_validations(tmp_path / "validations")]
+    assert min(validated) == pytest.approx(row["validation"]["rmse"]["student"], rel=0.02), "in the labels' unit"
     by_role = row["scores"]["test"]["rmse"]
     assert all(500 < error < 5000 for error in by_role.values()), "in the labels' unit"
     gain = row["bootstrap"]["test"]["rmse"]["gain"]["value"]

@@ -151,7 +151,10 @@ class Learner(BaseLearner):
         """
         callbacks = super().get_callbacks_per_run(*args, **kwargs)
         metric, larger_is_better = kwargs["litmodule"].validation_metric_name, self._minmax_mode == "max"
-        callbacks.append(FitProgress(self.options, metric, self.headline.name, larger_is_better=larger_is_better))
+        # data/preprocess_dataframe.py:82: the scale of a regression's labels, and so that of an error in them.
+        unit = float(self._student_preprocessor._label_scaler.scale_[0]) if self.headline.lower_is_better else 1.0
+        name = self.headline.name
+        callbacks.append(FitProgress(self.options, metric, name, larger_is_better=larger_is_better, unit=unit))
         for callback in callbacks:
             if isinstance(callback, ModelCheckpoint):
                 callback.save_weights_only = True

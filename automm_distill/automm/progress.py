@@ -30,13 +30,17 @@ class FitProgress(ProgressBar):
     :param metric: name of the validation score as Lightning logs it ("val_accuracy").
     :param shown_metric: what it is called on the screen and in the validation log.
     :param larger_is_better: which of two scores is the better one.
+    :param unit: what a score of 1 is on the screen: networks learn a regression's labels in a scale of their own.
     """
 
-    def __init__(self, options: FitOptions, metric: str, shown_metric: str, *, larger_is_better: bool) -> None:
+    def __init__(
+        self, options: FitOptions, metric: str, shown_metric: str, *, larger_is_better: bool, unit: float = 1.0
+    ) -> None:
         super().__init__()
         self._options = options
         self._metric, self._shown_metric = metric, shown_metric
         self._better = max if larger_is_better else min
+        self._unit = unit
         self._enabled = True
         self._display: Display | None = None
         self._passes, self._loss = 0, torch.tensor(torch.nan)
@@ -92,7 +96,7 @@ class FitProgress(ProgressBar):
         self._validating = ""
         if self._display is None:
             return
-        score = float(trainer.callback_metrics[self._metric])
+        score = float(trainer.callback_metrics[self._metric]) * self._unit
         self._best = score if self._best is None else self._better(self._best, score)
         self._score = f"{self._shown_metric} {score:.4f} (best {self._best:.4f})"
         self._display.show(self._status(trainer, self._display))
