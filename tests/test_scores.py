@@ -74,7 +74,8 @@ def test_teacher_no_better_than_a_constant_is_called_out(caplog, answers, useles
 
 
 def test_teacher_of_a_regression_that_always_says_the_same_is_called_out(caplog):
-    warn_if_no_better_than_constant(GLUE_TASKS["stsb"], {"test": frame(0.0, 1.0, 2.0)}, {"test": np.ones(3)}, trained=True)
+    tests = {"test": frame(0.0, 1.0, 2.0)}
+    warn_if_no_better_than_constant(GLUE_TASKS["stsb"], tests, {"test": np.ones(3)}, trained=True)
     assert "LEARNT NOTHING: its pearson of n/a" in caplog.text
 
 

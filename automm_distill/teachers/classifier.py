@@ -18,7 +18,7 @@ from automm_distill.devices import Device
 from automm_distill.errors import NotFiniteError, UserError, some_of
 from automm_distill.inputs.checkpoints.finding import find_checkpoint
 from automm_distill.inputs.checkpoints.opening import load_tokenizer, longest_row, refusing
-from automm_distill.inputs.rows.cleaning import plain_name
+from automm_distill.inputs.rows.class_names import class_of
 from automm_distill.progress import batch_starts
 from automm_distill.tasks import Task
 from automm_distill.versions import library_versions
@@ -164,11 +164,10 @@ def _classes(where: str, labels: list[str], task: Task) -> tuple[int, ...]:
     if all(re.fullmatch(r"LABEL_\d+", label) for label in labels):
         log.info("%s: its classes have no names; they are taken for %s, in this order", where, some_of(task.classes))
         return tuple(range(len(labels)))
-    numbers = {plain_name(name): number for number, name in enumerate(task.classes)}
-    foreign = [label for label in labels if plain_name(label) not in numbers]
-    if foreign or len({plain_name(label) for label in labels}) < len(labels):
+    numbers = [number for label in labels if (number := class_of(label, task.classes)) is not None]
+    if len(set(numbers)) < len(labels):
         raise UserError(
             f"{where}: its classes (id2label in config.json) are {some_of(labels)}; {task.name} has "
             f"{some_of(task.classes)}"
         )
-    return tuple(numbers[plain_name(label)] for label in labels)
+    return tuple(numbers)

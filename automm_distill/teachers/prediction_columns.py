@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from automm_distill.errors import UserError, some_of
-from automm_distill.inputs.rows.cleaning import label_numbers, plain_name
+from automm_distill.inputs.rows.class_names import class_of
+from automm_distill.inputs.rows.cleaning import label_numbers
 from automm_distill.tasks import Task
 
 PROBABILITIES, LOGITS, LABEL, PREDICTION = "probabilities", "logits", "label", "prediction"
@@ -64,14 +65,14 @@ def read_predictions(raw: pd.DataFrame, task: Task, about_rows: Iterable[str], w
 
 def _class_columns(columns: Iterable[str], task: Task) -> list[str]:
     """Those that are called like a class, in the order of the task's classes."""
-    by_class = {plain_name(name): place for place, name in enumerate(task.classes)}
-    found = [column for column in columns if plain_name(column) in by_class]
-    return sorted(found, key=lambda column: by_class[plain_name(column)])
+    numbers = {column: class_of(column, task.classes) for column in columns}
+    found = {column: number for column, number in numbers.items() if number is not None}
+    return sorted(found, key=found.__getitem__)
 
 
 def _require_all_classes(names: list[str], task: Task, where: str) -> None:
-    present = [plain_name(name) for name in names]
-    absent = [name for name in task.classes if plain_name(name) not in present]
+    present = [class_of(name, task.classes) for name in names]
+    absent = [name for number, name in enumerate(task.classes) if number not in present]
     if absent:
         raise UserError(f"{where}: has no column for {some_of(absent)}; needs one for each of {some_of(task.classes)}")
     if len(present) > len(task.classes):

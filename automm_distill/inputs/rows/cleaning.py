@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from automm_distill.errors import UserError, some_of
+from automm_distill.inputs.rows.class_names import class_of, class_of_number
 from automm_distill.inputs.rows.file_kinds import unusable_text
 from automm_distill.inputs.rows.row_ids import row_ids
 from automm_distill.tasks import Task, model_columns
@@ -93,7 +94,7 @@ def warn_if_names_meet_numbers(splits: Mapping[str, pd.DataFrame], task: Task) -
         frame = _with_hub_names(raw, task)
         known = {str(label).strip() for label in frame["label"].drop_duplicates()} if "label" in frame else set()
         for label in known:
-            if plain_name(label) in map(plain_name, task.classes):
+            if class_of(label, task.classes) is not None:
                 where["names"].add(split)
             elif re.fullmatch(r"\d+(\.0*)?", label):
                 where["numbers"].add(split)
@@ -191,14 +192,16 @@ def label_numbers(column: pd.Series, task: Task, where: str) -> pd.Series:
 
 def _label_number(value: object, task: Task) -> float | None:
     """The label as a number: of its class, or itself for a regression; NaN if not known, None if it is none of them."""
-    if isinstance(value, str) and value.strip().casefold() in NO_LABEL:
+    missing = isinstance(value, str) and value.strip().casefold() in NO_LABEL
+    if missing and value not in task.classes:  # a user's class may be called "none"
         return math.nan
-    names = {plain_name(name): float(number) for number, name in enumerate(task.classes)}
-    if len(names) == 2 and not task.classes[1].startswith("not_"):  # true would be not_entailment
-        names |= {"false": 0.0, "true": 1.0}
-    name = plain_name(str(value))
-    if name in names:
-        return names[name]
+    named = class_of(value, task.classes)
+    if named is not None:
+        return float(named)
+    if len(task.classes) == 2 and not task.classes[1].startswith("not_"):  # true would be not_entailment
+        truth = class_of(value, ("false", "true"))
+        if truth is not None:
+            return float(truth)
     if isinstance(value, bool) or "_" in str(value):  # Python takes 1_000 for a number
         return None
     try:
@@ -207,13 +210,10 @@ def _label_number(value: object, task: Task) -> float | None:
         return None
     if math.isnan(number) or number == UNKNOWN_LABEL:
         return math.nan
-    valid = task.label_range[0] <= number <= task.label_range[1] if task.label_range else number in names.values()
-    return number if valid else None
-
-
-def plain_name(name: str) -> str:
-    """A class's name without what people vary: "Not entailment" is not_entailment."""
-    return re.sub(r"[\s_-]+", "_", name.strip().casefold())
+    if task.is_regression:
+        low, high = task.label_range or (-math.inf, math.inf)
+        return number if low <= number <= high else None
+    return class_of_number(number, task.classes)
 
 
 def _valid_labels(task: Task) -> str:
