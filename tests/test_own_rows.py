@@ -4,11 +4,12 @@ import logging
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pandas as pd
 import pytest
 
 from automm_distill.errors import UserError
-from automm_distill.inputs.rows import own_task
+from automm_distill.inputs.rows import hub_rows, own_task
 from automm_distill.inputs.rows.own_sources import hub_id, moved, task_name
 from automm_distill.inputs.rows.splits import load_splits
 from automm_distill.settings import Settings
@@ -275,6 +276,29 @@ def test_names_of_the_hub_are_told_from_paths(tmp_path, monkeypatch):
     assert hub_id("./reviews") is hub_id("../data/reviews") is hub_id("reviews") is None
     (tmp_path / "owner" / "emotions").mkdir(parents=True)
     assert hub_id("owner/emotions") is None
+
+
+@pytest.mark.parametrize("config", [None, "third"])
+def test_configurations_that_a_data_set_has_are_named(tmp_path, config):
+    """By what datasets itself says of a repository with two."""
+    parts = "".join(f"- config_name: {name}\n  data_files: {name}.csv\n" for name in ("first", "second"))
+    (tmp_path / "README.md").write_text(f"---\nconfigs:\n{parts}---\n")
+    for name in ("first", "second"):
+        write(tmp_path, PAIRS[:5], f"{name}.csv")
+    with pytest.raises(ValueError, match="onfig") as raised:
+        datasets.load_dataset(str(tmp_path), config)
+    assert hub_rows._explain(raised.value) == "its configurations are first, second"
+
+
+def test_test_rows_beside_that_have_no_labels_are_not_scored(tmp_path, caplog):
+    caplog.set_level("INFO", logger="automm_distill")
+    folder = tmp_path / "rows"
+    path = write(folder, PAIRS[:100], "train.csv").parent
+    write(folder, PAIRS[100:150].assign(label=np.nan), "test.csv")
+    assert set(loaded(path).tests["test"]["sentence1"]) <= set(PAIRS["first"][:100]), "some of the training rows"
+    assert "(test): its rows have no labels and are not scored" in caplog.text
+    with pytest.raises(UserError, match="none of the 50 rows has a label"):
+        loaded(path, test_path=str(folder / "test.csv"))
 
 
 def test_files_that_were_moved_are_found_under_their_names(tmp_path):

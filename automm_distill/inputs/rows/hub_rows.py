@@ -1,13 +1,14 @@
 """Rows from the Hugging Face hub, kept in the data folder for the next run."""
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from automm_distill import cache, logs
-from automm_distill.errors import UserError
+from automm_distill.errors import UserError, some_of
 from automm_distill.inputs import hub, hub_errors
 
 if TYPE_CHECKING:
@@ -104,4 +105,6 @@ def _explain(error: BaseException) -> str:
             return "its splits on the hub are not those that its card lists"
         case datasets.exceptions.DatasetNotFoundError():
             return hub_errors.GATED if "gated" in str(error) else hub_errors.NO_REPOSITORY
+        case ValueError() if listed := re.search(r"[Aa]vailable(?: configs)?: \[(.*?)\]", str(error)):
+            return "its configurations are " + some_of(re.findall("'(.*?)'", listed[1]))
     return hub_errors.OFFLINE if datasets.config.HF_HUB_OFFLINE else hub_errors.explain(error)

@@ -78,7 +78,7 @@ def _read(split: str, place: str, hub_folder: Path, *, beside: bool = False) -> 
     with blamed_on(FLAGS[split]):
         path, hub = Path(place), _hub_name(place)
         if hub is not None:
-            path = _from_hub(split, hub["id"], hub["config"], hub_folder)
+            path = _from_hub(place, hub["id"], hub["config"], split, hub_folder)
         try:
             if path.is_dir() and has_split(path, TRAIN):
                 wanted = [name for name in FLAGS if beside and has_split(path, name)] or [split]
@@ -88,13 +88,13 @@ def _read(split: str, place: str, hub_folder: Path, *, beside: bool = False) -> 
             raise RowFileError(f"{error.filename or path} cannot be read: {error.strerror}") from error
 
 
-def _from_hub(split: str, hub_id: str, config: str | None, hub_folder: Path) -> Path:
+def _from_hub(place: str, hub_id: str, config: str | None, split: str, hub_folder: Path) -> Path:
     local = hub_folder / hub_id.replace("/", "--") / (config or "default")
     if not local.is_dir():
         download(
             local,
             HubRows(hub_id, config, [split]),
-            missing=f"{FLAGS[split]} {hub_id}: is no file or folder here, and",
+            missing=f"{FLAGS[split]} {place}: is no file or folder here, and",
             remedy="give a file, a folder, or the name of a data set, owner/name[:config]",
         )
     return local

@@ -52,6 +52,9 @@ def load(settings: Settings, hub_folder: Path) -> OwnRows:
     fingerprint = _fingerprint(frames)
     for split, frame in frames.items():
         frame[LABEL] = own_labels.class_names(frame[LABEL], where[split])
+    if settings.test_path is None and TEST in frames and frames[TEST][LABEL].isna().all():  # as GLUE's are on the hub
+        log.info("%s: its rows have no labels and are not scored", where[TEST])
+        del frames[TEST]
     labelled = {split: _labelled(frame, split, where[split], settings) for split, frame in frames.items()}
     kind = settings.problem_type or own_labels.problem_type(labelled[TRAIN][LABEL])
     if kind == REGRESSION:
