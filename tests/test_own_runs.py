@@ -55,7 +55,7 @@ def test_file_from_excel_becomes_an_exported_student_in_one_command(flags, tmp_p
     about = onnxruntime.InferenceSession(form / "model.onnx").get_modelmeta().custom_metadata_map
     assert json.loads(about["classes"]) == ["Not spam", "other one", "spam"]
     card = (form / "README.md").read_text()
-    assert "--train_path mails.csv" in card
+    assert "python automm_distillation.py --train_path mails.csv --text_columns first second" in card
     assert "language:" not in card
     kept = pd.read_parquet(folder / "predictions.parquet")
     assert set(kept["label_class"]) == set(row["classes"])

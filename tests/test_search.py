@@ -200,7 +200,7 @@ def searches(tmp_path_factory) -> tuple[Searched, Searched, Searched]:
         line = {"epoch": 1.0, "step": 1, "metric": "accuracy", "score": 99.0, "larger_is_better": True}
         killed.write_text(json.dumps(line) + "\n")
     return (
-        run_search(folder, waits={1.0, 4.0}, is_over=(folder / STOPPED).exists),
+        run_search(folder, waits={1.0, 2.0, 3.0, 4.0}, is_over=(folder / STOPPED).exists),
         run_search(folder, waits={1.0, 2.0, 3.0}),
         run_search(folder, waits=set()),
     )

@@ -50,8 +50,9 @@ def short_name(model: str) -> str:
 
 def command(row: Row) -> str:
     """The call of the script that made a run, with short names in the place of paths."""
-    script = f"automm_distillation_{row['settings']['benchmark']}.py"
-    return shlex.join(["python", script, *_flags(row)])
+    benchmark = row["settings"]["benchmark"]
+    script = "automm_distillation" if benchmark == "own" else f"automm_distillation_{benchmark}"
+    return shlex.join(["python", f"{script}.py", *_flags(row)])
 
 
 def _header(form: str, row: Row) -> dict[str, Any]:
@@ -273,7 +274,7 @@ def _flags(row: Row) -> Iterator[str]:
 
 
 def _spelled(value: Any, declared: Flag) -> str:
-    if declared.kind in ("model", "paths", "file"):
+    if declared.kind in ("model", "rows", "paths", "file"):
         return short_name(value)
     if isinstance(value, bool):
         return str(value).lower()
