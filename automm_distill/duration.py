@@ -130,7 +130,7 @@ def _guess(context: RunContext, role: str) -> float:
     """Seconds of a fit by the size of its network, before anything is timed."""
     network = memory.read_network_size(context.checkpoint(role).path)
     train = context.data(role).train
-    tokens = min(network.max_tokens, memory.mean_row(train))
+    tokens = min(network.max_tokens, context.checkpoint(role).max_tokens, memory.mean_row(train))
     operations = (
         OPERATIONS_PER_WEIGHT * network.layer_parameters * tokens * context.epoch_rows(role) * _epochs(context, role)
     )

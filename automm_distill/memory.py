@@ -87,13 +87,13 @@ def estimate_peak(context: RunContext, *, on_gpu: bool) -> int:
     if isinstance(context.teacher, Checkpoint):
         teacher = read_network_size(context.teacher.path)
         weights = FLOAT * teacher.parameters
-        teacher_fit = _fit_bytes(teacher, rows, longest_row(context.splits.teacher.train))
+        teacher_fit = _fit_bytes(teacher, rows, longest_row(context.splits.teacher.train), context.teacher.max_tokens)
     else:  # it is finished, and none is made
         weights, teacher_fit = context.teacher.bytes, 0
     if on_gpu:
         return int(LIBRARIES) + 2 * (weights + FLOAT * student.parameters)
     student_rows = pd.concat([context.splits.student.train, context.splits.unlabelled])
-    student_fit = _fit_bytes(student, rows, longest_row(student_rows))
+    student_fit = _fit_bytes(student, rows, longest_row(student_rows), context.student.max_tokens)
     return int(LIBRARIES) + max(teacher_fit, weights + student_fit)
 
 
@@ -117,8 +117,9 @@ def _characters(frame: pd.DataFrame) -> pd.Series:
     return pd.Series(sum(texts[column].str.len() for column in texts))
 
 
-def _fit_bytes(network: NetworkSize, rows: int, tokens: int) -> int:
-    activations = network.activation_bytes(rows, min(tokens, network.max_tokens))
+def _fit_bytes(network: NetworkSize, rows: int, tokens: int, max_tokens: int) -> int:
+    """:param max_tokens: at which rows are cut, see ``--max_text_length``."""
+    activations = network.activation_bytes(rows, min(tokens, network.max_tokens, max_tokens))
     return TRAINED * FLOAT * network.parameters + activations
 
 

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,9 +12,11 @@ import pytest
 from transformers import AutoModel
 
 from automm_distill.inputs import demo
-from automm_distill.memory import available_memory, longest_row, read_network_size
+from automm_distill.inputs.rows.splits import TrainValidation
+from automm_distill.memory import available_memory, estimate_peak, longest_row, read_network_size
 
 from .conftest import SENTENCES, write_splits
+from .test_duration import context
 
 RUN = """
 import re, sys
@@ -102,3 +105,12 @@ def test_memory_is_that_of_the_system_or_what_is_left_in_the_container(tmp_path)
     assert available_memory(tmp_path) == 1500
     (tmp_path / "memory.max").write_text("8000\n")
     assert available_memory(tmp_path) == 0
+
+
+def test_rows_that_are_cut_take_less_memory(checkpoints, tmp_path):
+    run = context(checkpoints, tmp_path)
+    long = run.splits.student.train.assign(sentence1="word " * 100)
+    data = TrainValidation(long, run.splits.student.validation)
+    run = replace(run, splits=replace(run.splits, student=data, teacher=data))
+    cut = replace(run, teacher=replace(run.teacher, max_tokens=16), student=replace(run.student, max_tokens=16))
+    assert estimate_peak(cut, on_gpu=False) < estimate_peak(run, on_gpu=False)
