@@ -186,7 +186,7 @@ def own_task(
         config=name,
         text_columns=tuple(text_columns),
         classes=tuple(classes),
-        metrics=usual if metric is None else tuple(dict.fromkeys((metric, usual[0]))),
+        metrics=usual if metric in (None, usual[0]) else (metric, usual[0]),
         tuning_split="validation" if has_validation else None,
         test_splits=(("test", "test"),),
         texts_may_be_empty=True,

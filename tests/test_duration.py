@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -131,11 +132,11 @@ def test_a_timed_pass_is_that_of_a_larger_network_or_of_longer_rows(tmp_path):
     """Forward and backward of networks that compute long enough to be told apart."""
     demo.make_checkpoint(tmp_path / "m", SENTENCES["sentence1"], demo.Shape(2, 256, 4, longest=128), seed=1)
     network = TimedNetwork(tmp_path / "m", CPU, 128)
-    best = {
-        (kind, tokens): min(getattr(network, f"{kind}_seconds")(8, tokens) for _ in range(5))
-        for kind in ("training", "forward")
-        for tokens in (16, 128)
-    }
+    best: dict[tuple[str, int], float] = {}
+    for _ in range(10):  # in turn, so that a busy moment meets all of them
+        for kind, tokens in product(("training", "forward"), (16, 128)):
+            seconds = getattr(network, f"{kind}_seconds")(8, tokens)
+            best[kind, tokens] = min(seconds, best.get((kind, tokens), seconds))
     assert best["training", 128] > 2 * best["training", 16]
     assert best["training", 128] > 1.5 * best["forward", 128]
     assert network.step_seconds() > 0

@@ -477,7 +477,7 @@ def test_rows_that_do_not_come_are_one_line_and_leave_nothing(server, tmp_path, 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("no configuration", "rte.* cannot be loaded: .*'rte' not found"),
+        ("no configuration", "rte.* cannot be loaded: its configurations are mnli"),
         ("no folder", "rte.* cannot be loaded: "),
         ("no validation", "has no split 'validation' on the hub; it has test, train"),
     ],

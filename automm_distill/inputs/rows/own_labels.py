@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 def class_names(labels: pd.Series, where: str) -> pd.Series:
     """Each label as the name of its class, None where there is none: an empty field, blanks, a missing value.
 
-    A word stays as it is, with its case and blanks; 1 and 1.0 are "1", true is "True".
+    A word stays as it is, with its case and blanks; 1, 1.0 and the text "1.0" are "1", true is "True".
 
     :raises UserError: for a label that is a list or the like.
     """
@@ -29,6 +29,7 @@ def class_names(labels: pd.Series, where: str) -> pd.Series:
     nested = values[values.map(lambda value: not isinstance(value, Hashable))]
     if len(nested):
         raise UserError(f"{where}: label {nested.iloc[0]!r} is neither a word nor a number")
+    values = values.map(lambda value: str(value) if isinstance(value, bool | np.bool_) else value)  # True equals 1
     codes, distinct = pd.factorize(values)  # missing values have the code -1
     names = np.array([*map(_name, distinct), None], dtype=object)
     return pd.Series(names[codes], index=labels.index, dtype=object)
@@ -41,7 +42,7 @@ def values(names: pd.Series, where: str) -> pd.Series:
     :raises UserError: for a label that is no finite number.
     """
     codes, distinct = pd.factorize(names)
-    numbers = [_number(name) for name in distinct]
+    numbers = [number_of(name) for name in distinct]
     if None in numbers:
         foreign = numbers.index(None)
         row = int(np.flatnonzero(codes == foreign)[0])
@@ -57,9 +58,11 @@ def problem_type(names: pd.Series) -> str:
     """What the labels are: classes, unless they are numbers with a fraction, or many different whole ones.
 
     :param names: of :func:`class_names`.
+    :raises UserError: for numbers with a decimal comma.
     """
-    numbers = [_number(name) for name in names.dropna().unique()]
+    numbers = [number_of(name) for name in names.dropna().unique()]
     if None in numbers:
+        _refuse_decimal_commas(names.dropna().unique())
         return CLASSIFICATION
     whole = all(number.is_integer() for number in numbers if number is not None)
     return CLASSIFICATION if whole and len(numbers) <= MOST_NUMBERED_CLASSES else REGRESSION
@@ -84,7 +87,7 @@ def find_classes(names: pd.Series, where: str) -> tuple[str, ...]:
         )
     alike: dict[str, list[str]] = {}
     for name in counts.index:
-        alike.setdefault(re.sub(r"\s+", " ", name).strip().casefold(), []).append(name)
+        alike.setdefault(_plain(name), []).append(name)
     for group in alike.values():
         if len(group) > 1:
             shown = " and ".join(f"{name!r} ({counts[name]:,} rows)" for name in group)
@@ -101,7 +104,12 @@ def find_classes(names: pd.Series, where: str) -> tuple[str, ...]:
 
 def are_numbers(names: Iterable[str]) -> bool:
     """Whether all names of classes are numbers."""
-    return all(_number(name) is not None for name in names)
+    return all(number_of(name) is not None for name in names)
+
+
+def in_other_spelling(name: str, classes: Sequence[str]) -> str | None:
+    """The class that differs from the name in case or blanks only."""
+    return next((each for each in classes if _plain(each) == _plain(name)), None)
 
 
 def class_numbers(names: pd.Series, classes: Sequence[str]) -> pd.Series:
@@ -110,14 +118,29 @@ def class_numbers(names: pd.Series, classes: Sequence[str]) -> pd.Series:
     return names.map(lambda name: places.get(name, len(classes))).astype("int64")
 
 
+def _refuse_decimal_commas(names: Sequence[str]) -> None:
+    with_comma = [name for name in names if re.fullmatch(r"\s*-?\d+,\d+\s*", name)]
+    if with_comma and all(number_of(name.replace(",", ".")) is not None for name in names):
+        raise UserError(
+            f"label {with_comma[0]!r} has a decimal comma; write it with a point, or say what the labels are with "
+            f"--problem_type {CLASSIFICATION}"
+        )
+
+
 def _name(value: object) -> str | None:
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     name = str(value)
+    if re.fullmatch(r"-?\d+\.0+", name):  # as a file of text has 1.0
+        return name.partition(".")[0]
     return name if name.strip() else None
 
 
-def _number(name: str) -> float | None:
+def _plain(name: str) -> str:
+    return re.sub(r"\s+", " ", name).strip().casefold()
+
+
+def number_of(name: str) -> float | None:
     """The number that a label is; None for a word, and for what Python but no user would call a number (1_000, nan)."""
     if "_" in name:
         return None

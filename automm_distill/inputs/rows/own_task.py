@@ -44,6 +44,8 @@ def load(settings: Settings, hub_folder: Path) -> OwnRows:
     """
     raw = read_sources(settings, hub_folder)
     where = {split: describe(split, settings) for split in raw}
+    if len(set(settings.text_columns)) < len(settings.text_columns):
+        raise UserError(f"--text_columns {' '.join(settings.text_columns)}: names a column twice")
     text_columns = settings.text_columns or find_text_columns(raw[TRAIN], settings.label_column, where[TRAIN])
     frames = {
         split: _with_text(read_columns(frame, text_columns, settings.label_column, where[split]), where[split])
@@ -124,12 +126,15 @@ def _split_off_test_rows(frame: pd.DataFrame, kind: str) -> tuple[pd.DataFrame, 
     texts = [column for column in frame if column not in ("id", LABEL)]
     hashes = pd.Series(text_hashes(frame, texts), index=frame.index)
     groups = frame[LABEL] if kind == CLASSIFICATION else pd.Series(0, index=frame.index)
+    # A text that stands under several labels counts as of the first, so that its rows stay together.
+    groups = groups.groupby(hashes).transform("first")
     # The place of a row's text among those of its class, from 0 to 1; rows of one text have one place.
     places = hashes.groupby(groups).rank(method="max", pct=True)
     test = places <= share
     if not test.any():
         raise UserError(
-            f"{FLAGS[TRAIN]}: {len(frame):,} rows are too few to take test rows off them; name some with {FLAGS[TEST]}"
+            f"{FLAGS[TRAIN]}: {len(frame):,} rows are too few to take test rows off them{_many_labels(frame, kind)}; "
+            f"name some with {FLAGS[TEST]}"
         )
     log.info(
         "%s of %s rows are test rows, since no %s is given: the same ones for all seeds",
@@ -138,12 +143,26 @@ def _split_off_test_rows(frame: pd.DataFrame, kind: str) -> tuple[pd.DataFrame, 
     return frame[~test].reset_index(drop=True), frame[test].reset_index(drop=True)
 
 
+def _many_labels(frame: pd.DataFrame, kind: str) -> str:
+    """Why there are too few rows, where that is no want of rows."""
+    different = frame[LABEL].nunique()
+    if kind != CLASSIFICATION or different <= own_labels.MOST_NUMBERED_CLASSES or 2 * different < len(frame):
+        return ""
+    words = [name for name in frame[LABEL].unique() if own_labels.number_of(name) is None]
+    numbers = f", {some_of(map(repr, words), 3)} besides numbers" if 0 < 2 * len(words) < different else ""
+    return f" by class, of which there are {different:,}{numbers}"
+
+
 def _numbered(frame: pd.DataFrame, split: str, classes: tuple[str, ...], where: str) -> pd.DataFrame:
     """Class names as numbers. Test rows of a class that no training row has count as wrong, whatever models say."""
     numbers = own_labels.class_numbers(frame[LABEL], classes)
     unknown = numbers == len(classes)
     if unknown.any():
-        names = some_of(map(repr, frame[LABEL][unknown].unique()))
+        foreign = frame[LABEL][unknown].unique()
+        names = some_of(map(repr, foreign))
+        spelled = ((name, own_labels.in_other_spelling(name, classes)) for name in foreign)
+        for name, known in ((name, known) for name, known in spelled if known is not None):
+            log.warning("%s: %r is spelled %r in the training rows, and is another class", where, name, known)
         count = f"{unknown.sum():,} of {len(frame):,} rows"
         if split == TEST:
             log.warning("%s: %s are of classes that no training row has (%s): they count as wrong", where, count, names)
@@ -162,6 +181,8 @@ def _tell(task: Task, train: pd.DataFrame, settings: Settings) -> None:
     if task.is_regression:
         values = train[LABEL]
         kind = f"values from {values.min():g} to {values.max():g}: a regression"
+        if settings.problem_type is None and (values % 1 == 0).all() and values.nunique() <= own_labels.MOST_CLASSES:
+            told = f"; --problem_type {CLASSIFICATION} takes the {values.nunique():,} different numbers as classes"
     else:
         counts = train[LABEL].value_counts()
         shown = some_of(f"{name} {counts[number]:,}" for number, name in enumerate(task.classes))
