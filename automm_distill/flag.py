@@ -76,7 +76,7 @@ def canonical(declared: Flag, field_type: Any, value: Any) -> Any:
         if declared.kind == "paths":
             return tuple(sorted({_word_or_path(each, declared.words) for each in value}))
         if declared.kind == "columns":
-            return tuple(dict.fromkeys(value))
+            return value
         return tuple(choice for choice in declared.choices if choice in value)
     if declared.choices:
         return declared.choices.get(value, value)
@@ -115,6 +115,15 @@ def _in_utf8(path: str) -> str:
         shown = whole.encode(errors="surrogateescape").decode(errors="backslashreplace")
         raise UserError(f"{shown}: the name is not in UTF-8; rename the folder, or use another one") from error
     return path
+
+
+def check_not_empty(name: str, value: Any) -> None:
+    """Refuse an empty text.
+
+    :raises UserError: naming the flag.
+    """
+    if value == "" or (isinstance(value, tuple) and "" in value):
+        raise UserError(f"--{name} '': is empty; a shell variable that is not set?")
 
 
 def check_range(name: str, declared: Flag, value: Any) -> None:

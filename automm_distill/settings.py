@@ -10,7 +10,7 @@ from typing import Any
 
 from automm_distill.errors import UserError
 from automm_distill.export_formats import FORMATS
-from automm_distill.flag import Benchmark, Flag, canonical, check_range, flag, names
+from automm_distill.flag import Benchmark, Flag, canonical, check_not_empty, check_range, flag, names
 from automm_distill.hidden_layers import EVEN
 from automm_distill.presets import PRESETS
 from automm_distill.tasks import (
@@ -487,6 +487,7 @@ class Settings:
         for name, declared in FLAGS.items():
             value = getattr(self, name)
             if value is not None:
+                check_not_empty(name, value)
                 check_range(name, declared, value)
                 object.__setattr__(self, name, canonical(declared, _FIELD_TYPES[name], value))
         self._check_demo()

@@ -21,7 +21,10 @@ class TextTable:
 def as_markdown(table: TextTable) -> str:
     """The table in Markdown, without its title."""
     alignment = ["---:" if number in table.numbers else "---" for number in range(len(table.headings))]
-    cells = [[text.replace("|", "\\|") for text in row] for row in (table.headings, alignment, *table.rows)]
+    cells = [
+        [" ".join(text.splitlines()).replace("|", "\\|") for text in row]
+        for row in (table.headings, alignment, *table.rows)
+    ]
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from automm_distill.report.command import run_report
 from automm_distill.results import read_rows
 from automm_distill.run_summary import markdown
 from automm_distill.settings import LOSS_WEIGHTS
-from automm_distill.tasks import GLUE_TASKS
+from automm_distill.tasks import GLUE_TASKS, own_task
 from automm_distill.teacher_choice import require_outputs_suffice
 from automm_distill.teachers.classifier import logits_of, open_classifier
 from automm_distill.teachers.saved_predictor import open_predictor
@@ -140,6 +141,40 @@ def test_a_predictor_of_another_task_is_refused_in_one_line(teachers):
             open_predictor(teachers / name, GLUE_TASKS[task])
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.ckpt", b"", "model.ckpt is cut or damaged"),
+        ("model.ckpt", 1000, "model.ckpt is cut or damaged"),
+        ("model.ckpt", None, "has no model.ckpt"),
+        ("df_preprocessor.pkl", b"", "cannot be read as a MultiModalPredictor"),
+        ("df_preprocessor.pkl", 100, "cannot be read as a MultiModalPredictor"),
+        ("config.yaml", b"{a: [", "cannot be read as a MultiModalPredictor"),
+        ("assets.json", b"{", "cannot be read as a MultiModalPredictor"),
+        ("hf_text/config.json", None, "has no hf_text/config.json"),
+    ],
+)
+def test_a_damaged_predictor_is_refused_in_one_line(teachers, tmp_path, name, content, message):
+    folder = tmp_path / "teacher"
+    shutil.copytree(teachers / "rte", folder)
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes((folder / name).read_bytes()[:content] if isinstance(content, int) else content)
+    with pytest.raises(UserError, match=message) as refused:
+        open_predictor(folder, GLUE_TASKS["rte"])
+    assert "\n" not in str(refused.value)
+
+
+def test_a_predictor_of_our_own_knows_the_names_of_its_classes(teachers):
+    """Its labels are numbers: of the same two classes in another order, and of two other classes."""
+    columns = list(GLUE_TASKS["rte"].model_columns)
+    turned = own_task("pairs", columns, ("not_entailment", "entailment"), None, has_validation=False)
+    assert open_predictor(teachers / "rte", turned).classes == (1, 0)
+    with pytest.raises(UserError, match=r"label 'entailment' is not one of 0 \(different\), 1 \(same\)"):
+        open_predictor(teachers / "rte", own_task("pairs", columns, ("different", "same"), None, has_validation=False))
+
+
 def test_a_predictor_with_names_and_columns_of_its_own_is_read_by_them(teachers, checkpoints, tmp_path):
     """As AutoGluon alone would leave it: QQP's own columns, whose names are sorted, and classes in words."""
     from autogluon.multimodal import MultiModalPredictor
@@ -219,6 +254,15 @@ def test_classes_of_other_names_and_a_checkpoint_without_a_head_are_refused(chec
     folder = leave_classifier(checkpoints, tmp_path / "model", ["negative", "positive"])
     with pytest.raises(UserError, match="are negative, positive; rte has entailment, not_entailment"):
         open_classifier(str(folder), GLUE_TASKS["rte"])
+    config = json.loads((folder / "config.json").read_text())
+    for changes, message in (
+        ({"id2label": ["a", "b"]}, r"id2label in its config.json is \['a', 'b'\]; needs names by number"),
+        ({"id2label": None, "num_labels": "two"}, "num_labels in its config.json is 'two'; needs a number"),
+        ({"architectures": "BertModel"}, r"is a BertModel; needs a fine-tuned \.\.\.ForSequenceClassification"),
+    ):
+        (folder / "config.json").write_text(json.dumps(config | changes))
+        with pytest.raises(UserError, match=message):
+            open_classifier(str(folder), GLUE_TASKS["rte"])
     with pytest.raises(UserError, match=r"is a BertModel; needs a fine-tuned \.\.\.ForSequenceClassification"):
         open_classifier(str(checkpoints / "teacher"), GLUE_TASKS["rte"])
 

@@ -63,6 +63,12 @@ def test_a_class_that_no_training_row_has_is_never_right():
     assert found["test"]["accuracy"] == 0.75
 
 
+def test_texts_without_a_word_and_columns_without_a_text_are_no_obstacle():
+    pairs = pd.DataFrame({"id": "", "sentence1": ["", " "] * 20, "sentence2": ["?!", "..."] * 20, "label": [0, 1] * 20})
+    found = floor.floor_scores(GLUE_TASKS["rte"], pairs, {"test": pairs}, pool=False)
+    assert found["test"]["accuracy"] == 1
+
+
 def test_a_thousand_classes_take_seconds():
     labels = np.arange(8000) % 1000
     texts = [f"word{label} some other words {number % 77}" for number, label in enumerate(labels)]

@@ -162,14 +162,16 @@ def test_correlation_with_a_constant_is_undefined(metric):
 
 def test_constant_score_is_the_best_that_one_answer_reaches():
     truth = np.array([1, 1, 1, 0])
-    assert ACCURACY.constant_score(truth) == 0.75
-    assert named("matthews").constant_score(truth) == 0
-    assert named("f1").constant_score(truth) == pytest.approx(6 / 7)
-    assert named("f1:no", TWO).constant_score(truth) == pytest.approx(2 / 5)
-    assert named("f1_macro", TWO).constant_score(truth) == pytest.approx(3 / 7), "the class never said counts as 0"
-    assert named("roc_auc").constant_score(truth) == 0.5
-    assert named("pearson").constant_score(np.array([1.0, 2.0])) == 0
-    assert RMSE.constant_score(np.array([1.0, 2.0, 6.0])) == pytest.approx(np.std([1, 2, 6]))
+    assert ACCURACY.constant_score(truth, 2) == 0.75
+    assert named("matthews").constant_score(truth, 2) == 0
+    assert named("f1").constant_score(truth, 2) == pytest.approx(6 / 7)
+    assert named("f1:no", TWO).constant_score(truth, 2) == pytest.approx(2 / 5)
+    assert named("f1_macro", TWO).constant_score(truth, 2) == pytest.approx(3 / 7), "the class never said counts as 0"
+    assert named("roc_auc").constant_score(truth, 2) == 0.5
+    assert named("pearson").constant_score(np.array([1.0, 2.0]), 0) == 0
+    assert RMSE.constant_score(np.array([1.0, 2.0, 6.0]), 0) == pytest.approx(np.std([1, 2, 6]))
+    foreign = np.array([2, 2, 2, 0])
+    assert ACCURACY.constant_score(foreign, 2) == 0.25, "no model can answer the class that no training row has"
 
 
 def test_scores_come_from_what_each_metric_reads():

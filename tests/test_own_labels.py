@@ -27,6 +27,8 @@ def names_of(*labels):
         ([1.5, 2.0], ["1.5", "2"]),
         ([True, False], ["True", "False"]),
         (["NA", "none"], ["NA", "none"]),
+        ([True, 1, False, 0], ["True", "1", "False", "0"]),
+        (["1.0", 2.0, "2", "v1.0"], ["1", "2", "2", "v1.0"]),
     ],
 )
 def test_a_label_keeps_its_spelling_and_only_nothing_is_missing(labels, expected):
@@ -56,6 +58,12 @@ def test_lists_are_no_labels():
 )
 def test_kind_of_labels(labels, kind):
     assert own_labels.problem_type(names_of(*labels)) == kind
+
+
+def test_decimal_commas_are_refused_and_not_taken_for_classes():
+    with pytest.raises(UserError, match="label '1,5' has a decimal comma; write it with a point"):
+        own_labels.problem_type(names_of("1,5", "2", "3,25"))
+    assert own_labels.problem_type(names_of("1,5", "many")) == "classification"
 
 
 def test_values_of_a_regression():

@@ -14,6 +14,7 @@ from automm_distill.inputs.rows.own_sources import hub_id, moved, task_name
 from automm_distill.inputs.rows.splits import load_splits
 from automm_distill.settings import Settings
 from automm_distill.tasks import Task
+from automm_distill.teachers.prediction_file import open_file
 
 from .conftest import SENTENCES, make_settings
 
@@ -186,7 +187,7 @@ def test_rare_classes_are_trained_on_and_a_class_of_test_rows_alone_counts_as_wr
     assert (splits.student.train["label"] == 1).sum() == 1
     assert (splits.student.validation["label"] == 1).sum() == 0
     assert (splits.tests["test"]["label"] == 3).sum() == 4
-    assert "4 of 40 rows are of classes that no training row has ('unheard of'): they count as wrong" in caplog.text
+    assert "4 of 40 rows are of classes that no training row has ('unheard of'): no model can be right" in caplog.text
     assert "1 of 3 classes have too few rows to be in the hold-out" in caplog.text
 
 
@@ -259,6 +260,58 @@ def test_rows_that_make_no_task_are_one_line(tmp_path):
         loaded(write(tmp_path, PAIRS.assign(first="", second=" ")))
     with pytest.raises(UserError, match="3 rows are too few to take test rows off them; name some with --test_path"):
         loaded(write(tmp_path, PAIRS[:3]))
+
+    many = PAIRS.assign(label=[f"label {row}" for row in range(len(PAIRS))])
+    with pytest.raises(UserError, match="too few to take test rows off them by class, of which there are 400; name"):
+        loaded(write(tmp_path, many))
+    with pytest.raises(UserError, match="pairs/train: all 320 labels are 3; a regression needs different ones"):
+        loaded(write(tmp_path, PAIRS.assign(label=3)), problem_type="regression")
+    with pytest.raises(UserError, match="--text_columns first first: names a column twice"):
+        loaded(write(tmp_path, PAIRS), text_columns=("first", "first"))
+    with pytest.raises(UserError, match="--label_column '': is empty"):
+        own(tmp_path / "pairs.csv", label_column="")
+
+
+def test_a_text_under_two_labels_stays_on_one_side(tmp_path):
+    twice = pd.concat([PAIRS, PAIRS.assign(label="other"), PAIRS.assign(label="same")], ignore_index=True)
+    splits = loaded(write(tmp_path, twice.drop(columns="idx")))
+    texts = [
+        set(zip(*(part[column] for column in splits.task.model_columns), strict=True))
+        for part in (splits.tests["test"], pd.concat([splits.student.train, splits.student.validation]))
+    ]
+    assert all(texts)
+    assert not set.intersection(*texts)
+
+
+def test_rows_without_ids_are_told_by_their_numbers(tmp_path):
+    ids = loaded(write(tmp_path, PAIRS.drop(columns="idx"))).student.train["id"]
+    assert ids.str.fullmatch(r"row \d+").all()
+    assert not loaded(write(tmp_path, PAIRS)).student.train["id"].str.startswith("row").any()
+
+
+def test_another_spelling_of_a_class_is_named(tmp_path, caplog):
+    test = write(tmp_path, PAIRS[:40].assign(label=PAIRS["label"].str.upper()).assign(idx=range(1000, 1040)), "t.csv")
+    test.write_text(test.read_text().replace("OTHER", "other"))
+    loaded(write(tmp_path, PAIRS), test_path=str(test))
+    assert "'SAME' is spelled 'same' in the training rows, and is another class" in caplog.text
+
+
+def test_a_teacher_file_by_ids_covers_test_rows_that_were_training_rows(tmp_path):
+    splits = loaded(write(tmp_path, PAIRS))
+    file = write(tmp_path, pd.DataFrame({"idx": PAIRS["idx"], "label": PAIRS["label"]}), "answers.csv")
+    found, _ = open_file(file, splits.task, splits)
+    assert all(covered == rows for covered, rows in found.coverage.values())
+    assert found.coverage["test"][0] == len(splits.tests["test"])
+
+
+def test_rest_has_no_test_rows_in_it(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "automm_distill")
+    frame = PAIRS.assign(label=PAIRS["label"].where(PAIRS.index % 4 > 0))
+    splits = loaded(write(tmp_path, frame), unlabelled_path=("rest",))
+    assert splits.unlabelled_count == 100
+    assert not splits.left_out.get("that are test rows")
+    with pytest.raises(UserError, match="every training row has a label; give --max_train_rows, or a file"):
+        loaded(write(tmp_path, PAIRS), unlabelled_path=("rest",))
 
 
 def test_task_is_called_as_its_rows(tmp_path):

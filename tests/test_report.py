@@ -562,7 +562,8 @@ def test_demonstrations_are_kept_apart(tmp_path):
     loaded = load_runs([tmp_path])
     markdown.write(markdown.evaluate(loaded), (), tmp_path / "report")
     names = {path.name for path in (tmp_path / "report").glob("*.png")}
-    assert names == {"rte-score-by-speed-up-and-size.png", "rte-demonstration-score-by-speed-up-and-size.png"}
+    plots = ("score-by-speed-up-and-size", "classes-taken-for-others")
+    assert names == {f"{task}-{plot}.png" for task in ("rte", "rte-demonstration") for plot in plots}
     assert "generated sentences" in (tmp_path / "report" / "report.md").read_text()
 
 

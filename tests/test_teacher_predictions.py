@@ -13,7 +13,7 @@ from automm_distill.errors import UserError
 from automm_distill.evaluation.scores import VALIDATION
 from automm_distill.given_outputs import covered
 from automm_distill.inputs.rows.splits import Splits, TrainValidation
-from automm_distill.tasks import GLUE_TASKS, pawsx_task
+from automm_distill.tasks import GLUE_TASKS, own_task, pawsx_task
 from automm_distill.teachers import saving
 from automm_distill.teachers.prediction_columns import SMALLEST, read_predictions
 from automm_distill.teachers.prediction_file import open_file
@@ -86,6 +86,7 @@ def test_a_regression_has_values():
         ({"entailment": [0.9, np.nan], "not_entailment": [0.1, 0.5]}, "row 1 .* has nan in column 'entailment'"),
         ({"entailment": ["0.9", "0,5"], "not_entailment": ["0.1", "0,5"]}, "row 1 .* has '0,5'"),
         ({"entailment": [90.0, 40], "not_entailment": [10.0, 60]}, "percentages; divide them by 100"),
+        ({"entailment": [0.9, 0.3], "not_entailment": [0.4, 0.2]}, "all numbers are from 0 to 1, and no row sums to 1"),
         ({"entailment": [0.9, 0.5]}, "no column for not_entailment"),
         ({"entailment": [1, 0], "Entailment": [1, 0], "not_entailment": [0, 1]}, "two columns for one class"),
         ({"entailment": [1, 0], "not_entailment": [0, 1], "neutral": [0, 0]}, "column 'neutral' is neither"),
@@ -252,6 +253,18 @@ def test_what_is_written_is_read_again_digit_by_digit(tmp_path, suffix, name):
     np.testing.assert_array_equal(teacher.outputs.distillation, expected)
     np.testing.assert_array_equal(teacher.outputs.eval_sets[test_set][0], learnt[0])
     assert teacher.outputs.whole_sets.keys() == {VALIDATION}
+
+
+@pytest.mark.parametrize("suffix", saving.SUFFIXES)
+def test_classes_may_be_called_like_columns_of_the_file(tmp_path, suffix):
+    task = own_task("fields", ["sentence1", "sentence2"], ("id", "split", "label"), None, has_validation=False)
+    rows, logits = frame(["a", "b"]), np.array([[1.0, 2.0, 3.0], [0.1, 0.2, -1 / 3]])
+    path = tmp_path / f"p{suffix}"
+    assert saving.save_predictions(path, task, [("train", rows, logits)]) == 2
+    saving.require_place(path, task)
+    data = TrainValidation(rows, rows[:0])
+    teacher, _ = open_file(path, task, Splits(task, data, data, {}, ""))
+    np.testing.assert_array_equal(teacher.outputs.distillation, logits)
 
 
 def test_a_file_that_is_not_ours_is_not_replaced(tmp_path):

@@ -1,5 +1,6 @@
 """Fit a ``MultiModalPredictor``: fine-tune a teacher or baseline, or distil a student."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from autogluon.multimodal import MultiModalPredictor
 from automm_distill.automm.fit_options import LABEL, VERBOSITY, FitOptions
 from automm_distill.automm.learner import Learner
 from automm_distill.automm.outputs_teacher import OutputsTeacher
+from automm_distill.automm.saved import CLASSES
 from automm_distill.automm.selection import autogluon_metric
 from automm_distill.automm.teacher import Teacher
 from automm_distill.errors import NotFiniteError, TrainingError
@@ -63,6 +65,8 @@ def fit(
         time_limit=options.time_limit,
         seed=options.seed,
     )
+    if task.classes:  # the labels are their numbers
+        (folder / CLASSES).write_text(json.dumps(task.classes), encoding="utf-8")
     progress = dict(learner.progress)
     if progress["optimizer_steps"] == 0:
         raise TrainingError(

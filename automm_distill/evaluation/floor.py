@@ -44,7 +44,11 @@ def predict(task: Task, train: pd.DataFrame, tests: Mapping[str, pd.DataFrame]) 
     most = min(MOST_ROWS, MOST_CLASS_ROWS // max(1, classes))
     if len(train) > most:
         train = train.sample(most, random_state=0)
-    readers = {column: _vectorizer(train[column]).fit(train[column]) for column in task.model_columns}
+    readers = {
+        column: _vectorizer(train[column]).fit(train[column])
+        for column in task.model_columns
+        if train[column].str.strip().any()  # of an empty column there is nothing to learn
+    }
 
     def features(frame: pd.DataFrame) -> sparse.csr_matrix:
         return sparse.hstack([reader.transform(frame[column]) for column, reader in readers.items()], format="csr")
@@ -62,10 +66,10 @@ def predict(task: Task, train: pd.DataFrame, tests: Mapping[str, pd.DataFrame]) 
 
 
 def _vectorizer(texts: pd.Series) -> TfidfVectorizer:
-    """Of words and pairs of words, or where blanks do not take the texts apart, of up to three characters."""
+    """Of words and pairs of words; where blanks do not take the texts apart, of up to three characters."""
     sample = texts.iloc[:1000]
     has_words = (sample.str.len() <= LONGEST_WORD * (1 + sample.str.count(" "))).mean() >= FEWEST_WORDS
-    if has_words:
+    if has_words and texts.str.contains(r"\w").any():
         how = {"token_pattern": r"(?u)\b\w+\b", "ngram_range": (1, 2)}
     else:
         how = {"analyzer": "char", "ngram_range": (1, 3)}

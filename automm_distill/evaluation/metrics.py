@@ -68,17 +68,19 @@ class Metric:
         value = float(self.plain(truth, answers))
         return value if math.isfinite(value) else None
 
-    def constant_score(self, truth: np.ndarray) -> float:
+    def constant_score(self, truth: np.ndarray, classes: int) -> float:
         """The best score that always giving the same answer can reach: of an error, that of the mean.
 
         A correlation with a constant counts as 0.
+
+        :param classes: the number of those that can be answered; 0 for a regression.
         """
         if self.needs == "probability":
             return 0.5
         if self.needs == "value":
             return float(self.plain(truth, np.full(len(truth), truth.mean()))) if self.lower_is_better else 0.0
-        labels, counts = np.unique(truth, return_counts=True)
-        answer = labels[counts.argmax()] if self.positive is None else self.positive
+        counts = np.bincount(truth[truth < classes], minlength=classes)
+        answer = counts.argmax() if self.positive is None else self.positive
         return float(self.plain(truth, np.full(len(truth), answer)))
 
     def gain(self, score: Number, over: Number) -> Number:

@@ -159,7 +159,7 @@ def warn_if_no_better_than_constant(
     log.info("the teacher's %s is %s", metric.name, shown)
     if len(np.unique(labels)) == 1:
         return  # the same answer is right on all of them, and no teacher can do better
-    constant = metric.constant_score(labels)
+    constant = metric.constant_score(labels, len(task.classes))
     if reached is None or metric.gain(reached, constant) <= 0:
         log.warning(
             "THE TEACHER HAS LEARNT NOTHING: its %s of %s is no better than the %s of always giving the same answer; "

@@ -136,7 +136,10 @@ def _splits(run: PastRun) -> Splits:
     else:
         assert settings.dataset_path is not None  # only --demo does without
         data = Path(settings.dataset_path)
-    splits = load_splits(settings, data)
+    try:
+        splits = load_splits(settings, data)
+    except UserError as error:
+        raise UserError(f"{error}; if the rows of the run lie elsewhere now, give --dataset_path") from error
     if splits.fingerprint != run.row["rows"]["fingerprint"]:
         raise UserError(
             f"--dataset_path {data}: its rows are not those of the run, which the export would be checked on"

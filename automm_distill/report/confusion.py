@@ -3,23 +3,27 @@
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 from automm_distill.report.runs import Run
+from automm_distill.report.summary import read_predictions
 
 MOST_CLASSES = 30  # the most frequent ones
 LONGEST_NAME = 24  # characters of a class's name
 NUMBERS_UP_TO = 12  # classes whose squares have their share written in them
 
 
-def of_run(run: Run, task: str) -> Figure | None:
-    """The plot of a run's student; None of a regression, and where the classes or the predictions are not there."""
+def of_run(run: Run, task: str, *, is_chosen: bool) -> Figure | None:
+    """The plot of a run's student; None of a regression, and where the classes or the predictions are not there.
+
+    :param is_chosen: its setting was chosen among several.
+    """
     classes = run.row.get("classes", ())
-    if not classes or not run.predictions.exists():
+    frame = read_predictions(run, probabilities=False)
+    if not classes or frame is None:
         return None
-    frame = pd.read_parquet(run.predictions, columns=["label", "student"])
-    title = f"{task}: the chosen setting's student, seed {run.seed}"
+    student = "the chosen setting's student" if is_chosen else "the student"
+    title = f"{task}: {student}, seed {run.seed}"
     return draw(frame["label"].to_numpy(), frame["student"].to_numpy(), classes, title)
 
 
@@ -56,4 +60,6 @@ def draw(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str], title
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    one_line = " ".join(name.split())
+    short = one_line if len(one_line) <= LONGEST_NAME else f"{one_line[: LONGEST_NAME - 1]}…"
+    return short.replace("$", r"\$")  # which begins a formula

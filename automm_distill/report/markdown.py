@@ -79,7 +79,9 @@ def write(results: Sequence[StudyResult], left_out: Sequence[str], folder: Path)
     parts.append(EXPLANATION)
     lines = []
     for result in results:
-        parts += _section(result, plots.draw(result.task_runs, result.summaries, result.chosen, folder))
+        parts += _section(
+            result, plots.draw(result.task_runs, result.summaries, result.decisions, result.chosen, folder)
+        )
         lines += tables.csv_lines(result.task_runs, result.summaries, result.decisions)
     (folder / REPORT).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     pd.DataFrame(lines).to_csv(folder / NUMBERS, index=False)

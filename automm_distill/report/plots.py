@@ -11,14 +11,22 @@ from automm_distill.report.runs import TaskRuns
 from automm_distill.report.summary import Decision, Summary, best_run, of_primary
 
 
-def draw(task_runs: TaskRuns, summaries: Sequence[Summary], chosen: Decision | None, folder: Path) -> dict[str, Path]:
+def draw(
+    task_runs: TaskRuns,
+    summaries: Sequence[Summary],
+    decisions: Sequence[Decision],
+    chosen: Decision | None,
+    folder: Path,
+) -> dict[str, Path]:
     """Draw every plot of a task into ``folder``: the PNG's path by its title."""
     primary_summaries = of_primary(task_runs, summaries)
     figures = {
         f"Score by {flag}": score_by_flag.draw(task_runs, primary_summaries, flag) for flag in task_runs.varied_flags
     }
     figures["Score by speed-up and size"] = score_by_cost.draw(task_runs, primary_summaries, chosen)
-    confused = None if chosen is None else confusion.of_run(best_run(chosen), task_runs.name)
+    only = decisions[0] if len(decisions) == 1 else None
+    shown = chosen or only
+    confused = None if shown is None else confusion.of_run(best_run(shown), task_runs.name, is_chosen=only is None)
     if confused:
         figures["Classes taken for others"] = confused
     losses = loss_curves.draw(task_runs)

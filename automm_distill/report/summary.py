@@ -83,7 +83,7 @@ def summarize(group: RunGroup, task_runs: TaskRuns) -> list[Summary]:
     """One summary per test set and metric. The runs' predictions are in memory only meanwhile."""
     metrics = {test_set: [task_runs.metric(name) for name in of_set] for test_set, of_set in task_runs.metrics.items()}
     probabilities = any(metric.needs == "probability" for of_set in metrics.values() for metric in of_set)
-    predictions = [_read_predictions(run, probabilities=probabilities) for run in group.runs]
+    predictions = [read_predictions(run, probabilities=probabilities) for run in group.runs]
     return [
         _summarize(group, test_set, metric, [_of_test_set(frame, test_set, metric) for frame in predictions])
         for test_set, of_set in metrics.items()
@@ -172,7 +172,7 @@ def _evidence(summary: Summary, p_rows: float | None, p_seeds: float | None) -> 
     return "unknown" if p_rows is None and p_seeds is None else "none"
 
 
-def _read_predictions(run: Run, *, probabilities: bool) -> pd.DataFrame | None:
+def read_predictions(run: Run, *, probabilities: bool) -> pd.DataFrame | None:
     """Labels and what was predicted, with probabilities if asked for; None where the file is absent or cut off."""
     try:
         roles = [role for role in ROLES if role in pyarrow.parquet.read_schema(run.predictions).names]

@@ -58,13 +58,14 @@ def open_classifier(name: str, task: Task) -> Classifier:
     where = f"{FLAG} {name}"
     checkpoint = find_checkpoint(FLAG, name)
     config = json.loads((checkpoint.path / "config.json").read_text(encoding="utf-8"))
-    architectures = config.get("architectures") or []
+    named = config.get("architectures") or []
+    architectures = [named] if isinstance(named, str) else named
     if not any(str(each).endswith("ForSequenceClassification") for each in architectures):
         raise UserError(
             f"{where}: is a {some_of(architectures) or 'checkpoint without a head'}; needs a fine-tuned "
             "...ForSequenceClassification, or the folder of a saved MultiModalPredictor"
         )
-    classes = _classes(where, _labels(config), task)
+    classes = _classes(where, _labels(where, config), task)
     return Classifier(checkpoint.path, name, checkpoint.fingerprint, checkpoint.bytes, classes)
 
 
@@ -143,10 +144,17 @@ def _compute(teacher: Classifier, texts: list[list[str]], device: Device, batch_
     return results
 
 
-def _labels(config: Mapping[str, Any]) -> list[str]:
-    """The names of its logits, in their order: transformers has two without names where there is nothing of them."""
-    named = config.get("id2label") or {}
-    count = len(named) or int(config.get("num_labels") or 2)
+def _labels(where: str, config: Mapping[str, Any]) -> list[str]:
+    """The names of its logits, in their order: transformers has two without names where there is nothing of them.
+
+    :raises UserError: when they are not written as transformers writes them.
+    """
+    named, number_of_labels = config.get("id2label") or {}, config.get("num_labels") or 2
+    if not isinstance(named, Mapping):
+        raise UserError(f'{where}: id2label in its config.json is {named!r}; needs names by number, {{"0": "no"}}')
+    if not isinstance(number_of_labels, int):
+        raise UserError(f"{where}: num_labels in its config.json is {number_of_labels!r}; needs a number")
+    count = len(named) or number_of_labels
     return [str(named.get(str(number), f"LABEL_{number}")) for number in range(count)]
 
 

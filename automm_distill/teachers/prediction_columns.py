@@ -169,6 +169,11 @@ def _logits(values: np.ndarray, kind: str | None, where: str) -> Predictions:
     if kind is None and not negative and (np.abs(sums - 100) <= 100 * ROUNDING).all():
         raise UserError(f"{where}: every row sums to 100: percentages; divide them by 100")
     if kind is None and not sound.any():
+        if not negative and (values <= 1).all():
+            raise UserError(
+                f"{where}: all numbers are from 0 to 1, and no row sums to 1: neither probabilities of one class each "
+                f"nor logits; divide each row by its sum, or write logits as a list in a column {LOGITS}"
+            )
         return Predictions(values, LOGITS)
     if kind is None and negative and sound.mean() <= 0.5:  # a row of logits may happen to sum to 1
         return Predictions(values, LOGITS)

@@ -62,7 +62,7 @@ def open_file(path: Path, task: Task, splits: Splits, *, languages: int = 1) -> 
     """
     where = f"{FLAG} {path}"
     if not path.is_file():
-        raise UserError(f"{where}: no such file")
+        raise UserError(f"{where}: {'is a folder; name a file in it' if path.is_dir() else 'no such file'}")
     with blamed_on(FLAG):
         raw = read_file(path).reset_index(drop=True)
     predictions = read_predictions(raw, task, row_index.columns_about_rows(raw, task), where)
@@ -73,7 +73,8 @@ def open_file(path: Path, task: Task, splits: Splits, *, languages: int = 1) -> 
 
     train = outputs_of(splits.student.train, TRAIN)
     held_out = [HOLD_OUT, *([TRAIN] if task.tuning_split is None else [])]  # which were training rows then
-    eval_sets = {name: outputs_of(frame, name) for name, frame in splits.tests.items()}
+    tested = [TRAIN] if splits.test_rows_were_training_rows else []
+    eval_sets = {name: outputs_of(frame, name, *tested) for name, frame in splits.tests.items()}
     eval_sets[VALIDATION] = outputs_of(splits.student.validation, *held_out)
     sets = {"training": train, "hold-out": eval_sets[VALIDATION]}
     distillation = train

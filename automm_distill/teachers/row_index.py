@@ -57,10 +57,11 @@ class RowIndex:
 
 
 def columns_about_rows(raw: pd.DataFrame, task: Task) -> list[str]:
-    """The columns of ``raw`` that say which rows these are."""
+    """The columns of ``raw`` that say which rows these are; where every class has one, none that is called like one."""
     texts = {*task.text_columns, *task.model_columns}
+    classes = set(task.classes) if set(task.classes) <= set(raw.columns) else set()
     names = {*ID_COLUMNS, *texts, SPLIT, LANGUAGE, *(old for old, name in task.archive_columns if name in texts)}
-    return [column for column in raw.columns if column in names and column not in task.classes]
+    return [column for column in raw.columns if column in names - classes]
 
 
 def make_index(

@@ -13,9 +13,10 @@ from automm_distill.errors import UserError
 from automm_distill.folders import require_writable
 from automm_distill.given_outputs import covered
 from automm_distill.inputs.rows.row_files import read_file
+from automm_distill.inputs.rows.row_ids import ID_COLUMNS
 from automm_distill.tasks import Task
-from automm_distill.teachers.prediction_columns import PREDICTION
-from automm_distill.teachers.row_index import SPLIT
+from automm_distill.teachers.prediction_columns import LABEL, LOGITS, PREDICTION, PROBABILITIES
+from automm_distill.teachers.row_index import LANGUAGE, SPLIT
 
 FLAG = "--save_teacher_predictions"
 SUFFIXES = (".parquet", ".csv", ".jsonl")
@@ -23,7 +24,7 @@ SUFFIXES = (".parquet", ".csv", ".jsonl")
 
 def file_columns(task: Task) -> list[str]:
     """Those of such a file, in their order."""
-    return [SPLIT, "id", *_text_columns(task), *(task.classes or (PREDICTION,))]
+    return [SPLIT, "id", *_text_columns(task), *_output_columns(task)]
 
 
 def require_place(path: Path, task: Task) -> None:
@@ -54,18 +55,21 @@ def save_predictions(path: Path, task: Task, parts: Iterable[tuple[str, pd.DataF
         them as :class:`~automm_distill.given_outputs.GivenOutputs` has them.
     :return: how many rows were written: those that the teacher says something of.
     """
-    frames = []
+    frames, values = [], []
     for split, rows, outputs in parts:
         frame = rows[["id", *task.model_columns]].rename(
             columns=dict(zip(task.model_columns, _text_columns(task), strict=True))
         )
         frame.insert(0, SPLIT, split)
-        values = pd.DataFrame(outputs, columns=list(task.classes or (PREDICTION,)), index=frame.index)
-        frames.append(pd.concat([frame, values], axis=1)[covered(outputs)])
+        frames.append(frame[covered(outputs)])
+        values.append(outputs[covered(outputs)])
     whole = pd.concat(frames, ignore_index=True)
     _, first, which = np.unique(row_keys(whole, _text_columns(task)), return_index=True, return_inverse=True)
-    names = list(task.classes or (PREDICTION,))
-    whole[names] = whole[names].to_numpy()[first][which]
+    numbers, names = np.concatenate(values)[first][which], _output_columns(task)
+    if len(names) == numbers.shape[1]:
+        whole = pd.concat([whole, pd.DataFrame(numbers, columns=list(names))], axis=1)
+    else:
+        whole[LOGITS] = numbers.tolist()
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         temporary = Path(file.name)
     try:
@@ -81,6 +85,14 @@ def save_predictions(path: Path, task: Task, parts: Iterable[tuple[str, pd.DataF
 def _text_columns(task: Task) -> tuple[str, ...]:
     """The task's own names, unless models read several of its columns as one text."""
     return task.text_columns if len(task.text_columns) == len(task.model_columns) else task.model_columns
+
+
+def _output_columns(task: Task) -> tuple[str, ...]:
+    """One for each class; a list of logits, where a class is called like a column of another meaning."""
+    if task.is_regression:
+        return (PREDICTION,)
+    meanings = {*ID_COLUMNS, *task.text_columns, *task.model_columns, SPLIT, LANGUAGE, LABEL, LOGITS, PROBABILITIES}
+    return (LOGITS,) if meanings & set(task.classes) else task.classes
 
 
 def _write(frame: pd.DataFrame, path: Path, suffix: str) -> None:

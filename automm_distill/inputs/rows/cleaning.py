@@ -208,12 +208,13 @@ def _label_number(value: object, task: Task) -> float | None:
         number = float(str(value))
     except ValueError:
         return None
-    if math.isnan(number) or number == UNKNOWN_LABEL:
+    of_class = class_of_number(number, task.classes)
+    if of_class is None and (math.isnan(number) or number == UNKNOWN_LABEL):
         return math.nan
     if task.is_regression:
         low, high = task.label_range or (-math.inf, math.inf)
         return number if low <= number <= high else None
-    return class_of_number(number, task.classes)
+    return of_class
 
 
 def _valid_labels(task: Task) -> str:

@@ -35,6 +35,7 @@ class OwnRows:
     whole: Mapping[str, pd.DataFrame]
     kept: Mapping[str, pd.DataFrame]
     fingerprint: str
+    test_rows_were_training_rows: bool
 
 
 def load(settings: Settings, hub_folder: Path) -> OwnRows:
@@ -62,8 +63,11 @@ def load(settings: Settings, hub_folder: Path) -> OwnRows:
     if kind == REGRESSION:
         for split, frame in labelled.items():
             frame[LABEL] = own_labels.values(frame[LABEL], where[split])
-    if TEST not in labelled:
+    test_rows_were_training_rows = TEST not in labelled
+    if test_rows_were_training_rows:
         labelled[TRAIN], labelled[TEST] = _split_off_test_rows(labelled[TRAIN], kind)
+        of_train = ~frames[TRAIN]["id"].isin(labelled[TEST]["id"])
+        frames[TRAIN] = frames[TRAIN][of_train].reset_index(drop=True)
     kept = {split: cut(frame, _limit(split, settings), settings.seed) for split, frame in labelled.items()}
     classes: tuple[str, ...] = ()
     if kind == CLASSIFICATION:
@@ -76,7 +80,7 @@ def load(settings: Settings, hub_folder: Path) -> OwnRows:
         task_name(str(settings.train_path)), text_columns, classes, settings.metric, has_validation=has_validation
     )
     _tell(task, kept[TRAIN], settings)
-    return OwnRows(task, {**frames, TEST: labelled[TEST]}, kept, fingerprint)
+    return OwnRows(task, {**frames, TEST: labelled[TEST]}, kept, fingerprint, test_rows_were_training_rows)
 
 
 def resolved(settings: Settings, task: Task) -> Settings:
@@ -165,7 +169,12 @@ def _numbered(frame: pd.DataFrame, split: str, classes: tuple[str, ...], where: 
             log.warning("%s: %r is spelled %r in the training rows, and is another class", where, name, known)
         count = f"{unknown.sum():,} of {len(frame):,} rows"
         if split == TEST:
-            log.warning("%s: %s are of classes that no training row has (%s): they count as wrong", where, count, names)
+            log.warning(
+                "%s: %s are of classes that no training row has (%s): no model can be right on them",
+                where,
+                count,
+                names,
+            )
         else:
             log.warning("%s: dropped %s of classes that no training row has (%s)", where, count, names)
             frame, numbers = frame[~unknown], numbers[~unknown]

@@ -50,7 +50,8 @@ class Splits:
 
     ``fingerprint`` is a hash of every row that was read, before any were cut or held out: the same for every seed.
     ``unlabelled`` are more rows for the student, with ``id`` and the task's ``model_columns``; None where none were
-    asked for. ``left_out`` says how many of them were not taken, for what.
+    asked for. ``left_out`` says how many of them were not taken, for what. ``test_rows_were_training_rows`` where the
+    test rows were taken off those.
     """
 
     task: Task
@@ -60,6 +61,7 @@ class Splits:
     fingerprint: str
     unlabelled: pd.DataFrame | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
+    test_rows_were_training_rows: bool = False
 
     @property
     def unlabelled_count(self) -> int:
@@ -104,6 +106,8 @@ def _load_own(settings: Settings, folder: Path) -> tuple[Splits, Rows, Rows]:
     """The same of the user's rows."""
     found = own_task.load(settings, folder)
     task, rows = found.task, found.kept
+    if task.is_regression:
+        _refuse_constant_labels(rows["train"]["label"], task, f"{task.config}/train")
     if task.tuning_split is None:
         data = hold_out_frequent(rows["train"], task, settings.seed)
     else:
@@ -112,7 +116,14 @@ def _load_own(settings: Settings, folder: Path) -> tuple[Splits, Rows, Rows]:
         for part, what in ((data.train, "train"), (data.validation, "hold-out")):
             _refuse_constant_labels(part["label"], task, f"{task.config}/{what}")
     tests = {name: rows[split] for name, split in task.test_splits}
-    splits = Splits(task, data, data, tests, found.fingerprint)
+    splits = Splits(
+        task,
+        data,
+        data,
+        tests,
+        found.fingerprint,
+        test_rows_were_training_rows=found.test_rows_were_training_rows,
+    )
     return splits, {task.config: found.whole}, {task.config: rows}
 
 
